@@ -1,0 +1,37 @@
+//! Names that both sides must spell alike: programs, maps and the globals that the loader sets.
+
+pub mod program {
+    pub const TRANSITION: &str = "transition";
+    pub const RETRANSMIT: &str = "retransmit";
+    pub const RETRANSMIT_SYNACK: &str = "retransmit_synack";
+    pub const RESET_SENT: &str = "reset_sent";
+    pub const RESET_RECEIVED: &str = "reset_received";
+    pub const CENSUS: &str = "census";
+    pub const ROWS: &str = "rows";
+    /// Does nothing; what an attached program costs at the least.
+    pub const EMPTY: &str = "empty";
+}
+
+pub mod map {
+    pub const SOCKETS: &str = "SOCKETS";
+    pub const NAMESPACES: &str = "NAMESPACES";
+    pub const FREE_ROWS: &str = "FREE_ROWS";
+    pub const CELLS: &str = "CELLS";
+    pub const ADOPTED: &str = "ADOPTED";
+    pub const ILLEGAL: &str = "ILLEGAL";
+    pub const HOST: &str = "HOST";
+    pub const RESET_REASONS: &str = "RESET_REASONS";
+    pub const LISTENERS: &str = "LISTENERS";
+    pub const CENSUS_COUNTS: &str = "CENSUS_COUNTS";
+    pub const CONTROL: &str = "CONTROL";
+    pub const EVENTS: &str = "EVENTS";
+}
+
+pub mod global {
+    pub const OFFSETS: &str = "OFFSETS";
+    pub const SET_MASK: &str = "SET_MASK";
+    pub const RESET_ARGS: &str = "RESET_ARGS";
+    pub const RETRANSMIT_ARGS: &str = "RETRANSMIT_ARGS";
+    pub const SALT: &str = "SALT";
+    pub const RING_QUARTER: &str = "RING_QUARTER";
+}

@@ -1,0 +1,106 @@
+//! The kernel fields that the programs read, by name.
+//!
+//! rustc emits no CO-RE relocations, so no offset is ever written down: the loader looks each field up in the
+//! running kernel's BTF and passes the offsets as one frozen read-only global. The verifier sees constants, and
+//! code for a field that this kernel lacks ([`ABSENT`]) is pruned.
+
+/// The offset of a field that this kernel does not have.
+pub const ABSENT: u16 = u16::MAX;
+
+/// A field of a kernel structure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Field {
+    Family,
+    LocalPort,
+    RemotePort,
+    LocalV4,
+    RemoteV4,
+    LocalV6,
+    RemoteV6,
+    Net,
+    State,
+    Flags,
+    Protocol,
+    Error,
+    Socket,
+    SourcePort,
+    Srtt,
+    SegmentsOut,
+    ReceiveNext,
+    CopiedSequence,
+    IsMptcp,
+    NetInode,
+    NetCookie,
+    TimeWaitSubstate,
+    Uid,
+    SocketFileInode,
+}
+
+/// Where a field is found, and what it means that a kernel lacks it.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    pub field: Field,
+    pub container: &'static str,
+    pub path: &'static str,
+    /// Size in bytes that the programs read.
+    pub size: u32,
+    /// What is lost without the field; `None`: nothing works without it.
+    pub lost: Option<&'static str>,
+}
+
+/// Number of fields.
+pub const COUNT: usize = 24;
+
+/// The offsets in the order of [`Field`].
+pub type Offsets = [u16; COUNT];
+
+const fn required(field: Field, container: &'static str, path: &'static str, size: u32) -> Place {
+    Place { field, container, path, size, lost: None }
+}
+
+const fn optional(
+    field: Field,
+    container: &'static str,
+    path: &'static str,
+    size: u32,
+    lost: &'static str,
+) -> Place {
+    Place { field, container, path, size, lost: Some(lost) }
+}
+
+/// Every field, in the order of [`Field`].
+pub const PLACES: [Place; COUNT] = [
+    required(Field::Family, "sock_common", "skc_family", 2),
+    required(Field::LocalPort, "sock_common", "skc_num", 2),
+    required(Field::RemotePort, "sock_common", "skc_dport", 2),
+    required(Field::LocalV4, "sock_common", "skc_rcv_saddr", 4),
+    required(Field::RemoteV4, "sock_common", "skc_daddr", 4),
+    optional(Field::LocalV6, "sock_common", "skc_v6_rcv_saddr", 16, "IPv6 addresses (a kernel without IPv6)"),
+    optional(Field::RemoteV6, "sock_common", "skc_v6_daddr", 16, "IPv6 addresses (a kernel without IPv6)"),
+    optional(Field::Net, "sock_common", "skc_net.net", 8, "network namespaces (a kernel without them)"),
+    required(Field::State, "sock_common", "skc_state", 1),
+    required(Field::Flags, "sock_common", "skc_flags", 8),
+    required(Field::Protocol, "sock", "sk_protocol", 2),
+    required(Field::Error, "sock", "sk_err", 4),
+    required(Field::Socket, "sock", "sk_socket", 8),
+    required(Field::SourcePort, "inet_sock", "inet_sport", 2),
+    optional(Field::Srtt, "tcp_sock", "srtt_us", 4, "handshake times of passive connections"),
+    optional(Field::SegmentsOut, "tcp_sock", "segs_out", 4, "connects that failed before a SYN was sent"),
+    optional(Field::ReceiveNext, "tcp_sock", "rcv_nxt", 4, "resets for unread data, told from aborts"),
+    optional(Field::CopiedSequence, "tcp_sock", "copied_seq", 4, "resets for unread data, told from aborts"),
+    optional(Field::IsMptcp, "tcp_sock", "is_mptcp", 1, "owners of MPTCP subflows"),
+    required(Field::NetInode, "net", "ns.inum", 4),
+    optional(Field::NetCookie, "net", "net_cookie", 8, "telling a namespace from a later one with the same number"),
+    optional(Field::TimeWaitSubstate, "inet_timewait_sock", "tw_substate", 1, "FIN_WAIT2 apart from TIME_WAIT"),
+    optional(Field::Uid, "sock", "sk_uid", 4, "the user of a socket"),
+    optional(Field::SocketFileInode, "socket_alloc", "vfs_inode.i_ino", 8, "owners of sockets older than the daemon"),
+];
+
+const _: () = {
+    let mut i = 0;
+    while i < COUNT {
+        assert!(PLACES[i].field as usize == i, "PLACES must be in the order of Field");
+        i += 1;
+    }
+};

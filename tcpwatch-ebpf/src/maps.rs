@@ -1,0 +1,110 @@
+//! Every map, with the reason for its size, and the globals that the loader sets.
+//!
+//! Sizes given here are the least that works; the loader raises them to fit the host.
+
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, HashMap, PerCpuArray, Queue, RingBuf};
+use tcpwatch_common::cell;
+use tcpwatch_common::event::{Census, Control, Listener, Namespace};
+use tcpwatch_common::host::{HostCounters, RESET_REASONS as REASONS};
+use tcpwatch_common::offsets::{self, Offsets};
+use tcpwatch_common::socket::SocketSet;
+use tcpwatch_common::state::TcpState;
+
+/// What is known beside each socket. The loader sets the number of sets and [`SET_MASK`] alike.
+#[map]
+pub(crate) static SOCKETS: Array<SocketSet> = Array::with_max_entries(64, 0);
+
+/// Network namespaces met so far, by cookie (or inode number where there is no cookie).
+#[map]
+pub(crate) static NAMESPACES: HashMap<u64, Namespace> = HashMap::with_max_entries(64, 0);
+
+/// Rows of [`CELLS`] that belong to no namespace yet; filled by the loader.
+#[map]
+pub(crate) static FREE_ROWS: Queue<u32> = Queue::with_max_entries(64, 0);
+
+/// The counters of each namespace.
+#[map]
+pub(crate) static CELLS: PerCpuArray<cell::Row> = PerCpuArray::with_max_entries(64, 0);
+
+/// Sockets that were older than the programs, by the state they were first met in; by namespace row.
+#[map]
+pub(crate) static ADOPTED: Array<[u64; 16]> = Array::with_max_entries(64, 0);
+
+/// Transitions that the machine calls illegal: (row << 16 | from << 8 | to). None is expected.
+#[map]
+pub(crate) static ILLEGAL: HashMap<u64, u64> = HashMap::with_max_entries(1024, 0);
+
+/// The host's counters: one record.
+#[map]
+pub(crate) static HOST: PerCpuArray<HostCounters> = PerCpuArray::with_max_entries(1, 0);
+
+/// Resets sent, by the kernel's number for the reason.
+#[map]
+pub(crate) static RESET_REASONS: PerCpuArray<u64> = PerCpuArray::with_max_entries(REASONS as u32, 0);
+
+/// Listeners that had to send SYN-ACKs again, by socket.
+#[map]
+pub(crate) static LISTENERS: HashMap<u64, Listener> = HashMap::with_max_entries(1024, 0);
+
+/// Sockets by state, as the iterator counts them; cleared by user space before each walk.
+#[map]
+pub(crate) static CENSUS_COUNTS: Array<Census> = Array::with_max_entries(1, 0);
+
+/// What user space asks for: one record.
+#[map]
+pub(crate) static CONTROL: Array<Control> = Array::with_max_entries(1, 0);
+
+/// Facts told one by one.
+#[map]
+pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(4096, 0);
+
+/// Offsets of kernel fields on the running kernel.
+#[unsafe(no_mangle)]
+static OFFSETS: Offsets = [offsets::ABSENT; offsets::COUNT];
+
+/// Number of sets in [`SOCKETS`] less one.
+#[unsafe(no_mangle)]
+static SET_MASK: u32 = 63;
+
+/// How many arguments the kernel passes to `tcp_send_reset`.
+#[unsafe(no_mangle)]
+static RESET_ARGS: u32 = 2;
+
+/// How many arguments the kernel passes to `tcp_retransmit_skb`.
+#[unsafe(no_mangle)]
+static RETRANSMIT_ARGS: u32 = 2;
+
+/// A secret that makes socket ids useless for finding kernel addresses.
+#[unsafe(no_mangle)]
+static SALT: u64 = 0;
+
+/// Bytes in the ring at which user space is woken before its tick.
+#[unsafe(no_mangle)]
+static RING_QUARTER: u64 = 1024;
+
+/// Reads globals in a way that the compiler cannot fold: the loader changes them after it ran.
+macro_rules! global {
+    ($name:ident, $type:ty, $static:ident) => {
+        #[inline(always)]
+        pub(crate) fn $name() -> $type {
+            // SAFETY: the static is initialised, aligned and read-only once the program runs.
+            unsafe { core::ptr::read_volatile(&raw const $static) }
+        }
+    };
+}
+
+global!(set_mask, u32, SET_MASK);
+global!(reset_args, u32, RESET_ARGS);
+global!(retransmit_args, u32, RETRANSMIT_ARGS);
+global!(salt, u64, SALT);
+global!(ring_quarter, u64, RING_QUARTER);
+
+/// The offset of `field`, or [`offsets::ABSENT`].
+#[inline(always)]
+pub(crate) fn offset(field: offsets::Field) -> u16 {
+    // SAFETY: `Field` has `offsets::COUNT` variants, so the index is inside the array.
+    unsafe { core::ptr::read_volatile((&raw const OFFSETS).cast::<u16>().add(field as usize)) }
+}
+
+const _: () = assert!(TcpState::COUNT < 16, "ADOPTED is indexed by kernel state number, masked with 15");

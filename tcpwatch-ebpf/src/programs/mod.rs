@@ -1,0 +1,24 @@
+//! The programs, one file per subject.
+
+use core::intrinsics::AtomicOrdering;
+
+mod empty;
+mod reset;
+mod retransmit;
+mod snapshot;
+mod transition;
+
+pub(crate) use transition::adopt;
+
+/// Adds to a counter that user space reads while it changes. An interrupt may run another program on this CPU
+/// between a load and a store, so the addition is one instruction.
+#[inline(always)]
+pub(crate) fn add(counter: Option<&mut u64>, value: u64) {
+    if let Some(counter) = counter {
+        // SAFETY: an aligned counter in a map. The result is not used, so this is the plain atomic addition that
+        // every kernel knows, not the later one that fetches.
+        unsafe {
+            core::intrinsics::atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, value);
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! All sockets of a namespace, by the kernel's own iterator: counted, or told row by row.
+//!
+//! The iterator walks the namespace of whoever opens it, and shows TIME_WAIT and half-open mini-sockets too, which
+//! no event tells of. It also meets sockets that are older than the programs: each of them is entered in the
+//! table and counted once, here or at its first event, whichever comes first.
+
+use core::ffi::c_void;
+
+use aya_ebpf::helpers::{bpf_ktime_get_ns, generated::bpf_seq_write};
+use tcpwatch_common::event::{CENSUS_SLOTS, Row, UNKNOWN};
+use tcpwatch_common::offsets::Field;
+use tcpwatch_common::socket::{BIRTH_UNKNOWN, ROLE_UNKNOWN, SINCE_UNKNOWN};
+use tcpwatch_common::state::TcpState;
+
+use crate::emit;
+use crate::maps::{CENSUS_COUNTS, CONTROL, salt};
+use crate::namespace::row_of;
+use crate::programs::{add, adopt};
+use crate::read::{Any, Typed};
+use crate::table::{self, Found};
+
+/// `struct bpf_iter__tcp`.
+#[repr(C)]
+pub(crate) struct IterContext {
+    meta: *const Meta,
+    /// Null at the end of the walk.
+    socket: *const u8,
+    uid: u32,
+}
+
+/// `struct bpf_iter_meta`, as far as it is used.
+#[repr(C)]
+struct Meta {
+    seq: *mut c_void,
+}
+
+const CLOSE: u8 = TcpState::Close as u8;
+const TIME_WAIT: u8 = TcpState::TimeWait as u8;
+const NEW_SYN_RECV: u8 = TcpState::NewSynRecv as u8;
+
+/// Counts the sockets of a namespace by state, and meets those older than the programs.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/tcp")]
+fn census(ctx: *mut IterContext) -> i32 {
+    // SAFETY: the kernel passes its context.
+    let socket = unsafe { (*ctx).socket };
+    if socket.is_null() {
+        return 0;
+    }
+    let socket = Typed(socket);
+    let state = shown_state(socket);
+    if let Some(counts) = CENSUS_COUNTS.get_ptr_mut(0) {
+        // SAFETY: a whole record of the map.
+        add(unsafe { (*counts).get_mut(state as usize & (CENSUS_SLOTS - 1)) }, 1);
+    }
+    if is_full(state, socket) && CONTROL.get(0).is_some_and(|control| control.adopting != 0) {
+        meet(socket, state);
+    }
+    0
+}
+
+/// Writes one [`Row`] for each socket of a namespace.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/tcp")]
+fn rows(ctx: *mut IterContext) -> i32 {
+    // SAFETY: the kernel passes its context.
+    let (meta, socket, uid) = unsafe { ((*ctx).meta, (*ctx).socket, (*ctx).uid) };
+    if socket.is_null() {
+        return 0;
+    }
+    let socket = Typed(socket);
+    let mut row = Row { in_state: UNKNOWN, lifetime: UNKNOWN, uid, ..Row::default() };
+    describe(&mut row, socket);
+    // SAFETY: the kernel's own sequence file and a record on our stack. A full buffer makes the kernel grow it
+    // and call us again for the same socket, so the result needs no look.
+    unsafe {
+        let _ = bpf_seq_write((*meta).seq.cast(), (&raw const row).cast_mut().cast(), Row::SIZE as u32);
+    }
+    0
+}
+
+/// The state as `ss` shows it: a TIME_WAIT mini-socket may stand for FIN_WAIT2.
+#[inline(always)]
+fn shown_state(socket: Typed) -> u8 {
+    let state: u8 = socket.load(Field::State);
+    if state == TIME_WAIT {
+        return socket.any().read::<u8>(Field::TimeWaitSubstate).unwrap_or(TIME_WAIT);
+    }
+    state
+}
+
+/// Whether it is a whole socket, not a mini-socket.
+#[inline(always)]
+fn is_full(shown: u8, socket: Typed) -> bool {
+    shown != NEW_SYN_RECV && shown != CLOSE && socket.load::<u8>(Field::State) != TIME_WAIT
+}
+
+/// Enters a socket that no event has told of.
+#[inline(always)]
+fn meet(socket: Typed, state: u8) {
+    let Found::Missing(place) = table::find(socket.address()) else { return };
+    let row = row_of(socket);
+    adopt(row, u32::from(state));
+    if let Some(place) = place {
+        // SAFETY: a helper without preconditions.
+        let now = unsafe { bpf_ktime_get_ns() };
+        place.claim(socket.address(), row as u16, state, BIRTH_UNKNOWN | SINCE_UNKNOWN | ROLE_UNKNOWN, now, 0);
+    }
+}
+
+#[inline(always)]
+fn describe(row: &mut Row, socket: Typed) {
+    row.state = shown_state(socket);
+    row.socket = (socket.address() ^ salt()).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ salt();
+    let family: u16 = socket.load(Field::Family);
+    row.family = emit::local_address(&mut row.local, socket, family);
+    emit::remote_address(&mut row.remote, socket, family);
+    row.local_port = socket.load(Field::LocalPort);
+    row.remote_port = u16::from_be(socket.load(Field::RemotePort));
+    if !is_full(row.state, socket) {
+        return;
+    }
+    if let Some(file) = socket.any().read::<*const u8>(Field::Socket)
+        && !file.is_null()
+    {
+        row.inode = Any(file).read::<u64>(Field::SocketFileInode).unwrap_or(0);
+    }
+    if let Found::Known(place) = table::find(socket.address()) {
+        // SAFETY: a helper without preconditions.
+        let now = unsafe { bpf_ktime_get_ns() };
+        row.flags = place.meta().flags();
+        row.pid = place.owner();
+        if row.flags & SINCE_UNKNOWN == 0 {
+            row.in_state = now.saturating_sub(place.since());
+        }
+        if row.flags & BIRTH_UNKNOWN == 0 {
+            row.lifetime = now.saturating_sub(place.birth());
+        }
+    }
+}

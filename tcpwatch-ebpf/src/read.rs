@@ -1,0 +1,74 @@
+//! The only raw reads of kernel memory.
+//!
+//! Two ways: a direct load, which costs one instruction and which the verifier allows through a typed pointer
+//! (a tracepoint argument or what is reached from one) at a constant offset; and `bpf_probe_read_kernel`, which
+//! is safe on any pointer and reaches fields behind the typed part of a socket.
+
+use aya_ebpf::helpers::{bpf_probe_read_kernel, bpf_probe_read_kernel_buf};
+use tcpwatch_common::offsets::{ABSENT, Field};
+
+use crate::maps::offset;
+
+/// A pointer that the verifier knows the type of.
+#[derive(Clone, Copy)]
+pub(crate) struct Typed(pub(crate) *const u8);
+
+impl Typed {
+    /// Loads a field that every kernel has.
+    #[inline(always)]
+    pub(crate) fn load<T: Copy>(self, field: Field) -> T {
+        // SAFETY: the offset comes from the running kernel's BTF for this structure and size; the verifier
+        // checks the access again.
+        unsafe { core::ptr::read_volatile(self.0.add(offset(field) as usize).cast::<T>()) }
+    }
+
+    /// Follows a pointer field to another typed structure.
+    #[inline(always)]
+    pub(crate) fn follow(self, field: Field) -> Self {
+        Self(self.load::<*const u8>(field))
+    }
+
+    /// The same object for reads that the verifier need not understand.
+    #[inline(always)]
+    pub(crate) fn any(self) -> Any {
+        Any(self.0)
+    }
+
+    #[inline(always)]
+    pub(crate) fn address(self) -> u64 {
+        self.0 as u64
+    }
+}
+
+/// Any kernel address.
+#[derive(Clone, Copy)]
+pub(crate) struct Any(pub(crate) *const u8);
+
+impl Any {
+    /// Reads a field; `None` if this kernel lacks it or the address is bad.
+    #[inline(always)]
+    pub(crate) fn read<T: Copy>(self, field: Field) -> Option<T> {
+        let offset = offset(field);
+        if offset == ABSENT {
+            return None;
+        }
+        // SAFETY: the helper checks the address.
+        unsafe { bpf_probe_read_kernel(self.0.wrapping_add(offset as usize).cast::<T>()).ok() }
+    }
+
+    /// Copies a field of 16 bytes.
+    #[inline(always)]
+    pub(crate) fn read_address(self, field: Field, into: &mut [u8; 16]) {
+        let offset = offset(field);
+        if offset != ABSENT {
+            // SAFETY: the helper checks the address, and on failure leaves zeros.
+            let _ = unsafe { bpf_probe_read_kernel_buf(self.0.wrapping_add(offset as usize), into) };
+        }
+    }
+}
+
+/// Whether this kernel has the field. A constant to the verifier, so what depends on it is pruned.
+#[inline(always)]
+pub(crate) fn has(field: Field) -> bool {
+    offset(field) != ABSENT
+}

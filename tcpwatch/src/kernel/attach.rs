@@ -1,0 +1,109 @@
+//! The table of programs: where each is attached, and what is lost where it cannot be.
+//!
+//! Support is decided by loading and attaching, never by the kernel's version: distributions backport.
+
+use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
+
+use aya::programs::{BtfTracePoint, Iter};
+use aya::{Btf, Ebpf};
+use tcpwatch_common::names::program;
+
+/// How a program gets to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// At a tracepoint, with typed arguments.
+    Tracepoint(&'static str),
+    /// When user space walks all sockets of a namespace.
+    Iterator(&'static str),
+}
+
+/// A program of the kernel side.
+#[derive(Clone, Copy, Debug)]
+pub struct Program {
+    pub name: &'static str,
+    pub hook: Hook,
+    /// What is lost without it; `None` if nothing works without it.
+    pub lost: Option<&'static str>,
+}
+
+/// Every program that the daemon loads.
+pub const PROGRAMS: [Program; 7] = [
+    Program { name: program::TRANSITION, hook: Hook::Tracepoint("inet_sock_set_state"), lost: None },
+    Program {
+        name: program::RETRANSMIT,
+        hook: Hook::Tracepoint("tcp_retransmit_skb"),
+        lost: Some("retransmitted data and SYN segments"),
+    },
+    Program {
+        name: program::RETRANSMIT_SYNACK,
+        hook: Hook::Tracepoint("tcp_retransmit_synack"),
+        lost: Some("retransmitted SYN-ACKs, by listener"),
+    },
+    Program { name: program::RESET_SENT, hook: Hook::Tracepoint("tcp_send_reset"), lost: Some("resets sent") },
+    Program {
+        name: program::RESET_RECEIVED,
+        hook: Hook::Tracepoint("tcp_receive_reset"),
+        lost: Some("resets received"),
+    },
+    Program {
+        name: program::CENSUS,
+        hook: Hook::Iterator("tcp"),
+        lost: Some("exact counts of half-open requests and mini-sockets without asking netlink, and of idle sockets older than the daemon"),
+    },
+    Program {
+        name: program::ROWS,
+        hook: Hook::Iterator("tcp"),
+        lost: Some("age and owner of single sockets"),
+    },
+];
+
+/// What became of a program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProgramStatus {
+    pub name: &'static str,
+    pub hook: Hook,
+    pub lost: Option<&'static str>,
+    /// Why it is not running, if it is not.
+    pub error: Option<String>,
+    /// Its file descriptor while it runs, under which `/proc` tells its run time.
+    pub fd: Option<RawFd>,
+}
+
+impl ProgramStatus {
+    pub fn is_loaded(&self) -> bool {
+        self.error.is_none()
+    }
+}
+
+/// Loads and attaches every program that this kernel takes.
+pub(super) fn attach_all(ebpf: &mut Ebpf, btf: &Btf) -> Vec<ProgramStatus> {
+    PROGRAMS.iter().map(|program| attach(ebpf, btf, program)).collect()
+}
+
+pub(super) fn attach(ebpf: &mut Ebpf, btf: &Btf, program: &Program) -> ProgramStatus {
+    let (fd, error) = match try_attach(ebpf, btf, program) {
+        Ok(fd) => (Some(fd), None),
+        Err(error) => (None, Some(format!("{error:#}"))),
+    };
+    ProgramStatus { name: program.name, hook: program.hook, lost: program.lost, error, fd }
+}
+
+fn try_attach(ebpf: &mut Ebpf, btf: &Btf, program: &Program) -> anyhow::Result<RawFd> {
+    let loaded = ebpf
+        .program_mut(program.name)
+        .ok_or_else(|| anyhow::anyhow!("the eBPF object has no program {}", program.name))?;
+    match program.hook {
+        Hook::Tracepoint(tracepoint) => {
+            let loaded: &mut BtfTracePoint = loaded.try_into()?;
+            loaded.load(tracepoint, btf)?;
+            loaded.attach()?;
+            Ok(loaded.fd()?.as_fd().as_raw_fd())
+        }
+        Hook::Iterator(kind) => {
+            // Attached anew for each walk.
+            let loaded: &mut Iter = loaded.try_into()?;
+            loaded.load(kind, btf)?;
+            Ok(loaded.fd()?.as_fd().as_raw_fd())
+        }
+    }
+}

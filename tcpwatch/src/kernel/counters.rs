@@ -1,0 +1,142 @@
+//! Reads the maps that the programs count into.
+//!
+//! Per-CPU values are summed here. Every map is read as plain words or bytes, so nothing is trusted to be a valid
+//! enum before it is checked.
+
+use std::collections::BTreeMap;
+
+use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray};
+use tcpwatch_common::cell;
+use tcpwatch_common::event::{Census, Listener, Namespace};
+use tcpwatch_common::host::{HostCounters, RESET_REASONS};
+use tcpwatch_common::names::map;
+
+use super::load::Kernel;
+
+/// A map that could not be opened or read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read the eBPF map {name}: {source}")]
+pub struct CountersError {
+    pub name: &'static str,
+    pub source: MapError,
+}
+
+type Words = [u64; HostCounters::WORDS];
+
+/// The maps, opened once.
+pub struct Counters {
+    namespaces: HashMap<MapData, u64, [u32; 2]>,
+    cells: PerCpuArray<MapData, cell::Row>,
+    adopted: Array<MapData, [u64; 16]>,
+    illegal: HashMap<MapData, u64, u64>,
+    host: PerCpuArray<MapData, Words>,
+    reset_reasons: PerCpuArray<MapData, u64>,
+    listeners: HashMap<MapData, u64, [u8; Listener::SIZE]>,
+    census: Array<MapData, Census>,
+}
+
+macro_rules! open {
+    ($kernel:expr, $kind:ident, $name:expr) => {{
+        let error = |source| CountersError { name: $name, source };
+        let map = $kernel.ebpf.take_map($name).ok_or(MapError::InvalidName { name: $name.into() });
+        $kind::try_from(map.map_err(error)?).map_err(error)?
+    }};
+}
+
+impl Counters {
+    /// Takes the maps out of the loaded object.
+    pub fn open(kernel: &mut Kernel) -> Result<Self, CountersError> {
+        Ok(Self {
+            namespaces: open!(kernel, HashMap, map::NAMESPACES),
+            cells: open!(kernel, PerCpuArray, map::CELLS),
+            adopted: open!(kernel, Array, map::ADOPTED),
+            illegal: open!(kernel, HashMap, map::ILLEGAL),
+            host: open!(kernel, PerCpuArray, map::HOST),
+            reset_reasons: open!(kernel, PerCpuArray, map::RESET_REASONS),
+            listeners: open!(kernel, HashMap, map::LISTENERS),
+            census: open!(kernel, Array, map::CENSUS_COUNTS),
+        })
+    }
+
+    /// The namespaces met so far.
+    pub fn namespaces(&self) -> Result<Vec<Namespace>, CountersError> {
+        let error = |source| CountersError { name: map::NAMESPACES, source };
+        self.namespaces
+            .iter()
+            .map(|entry| entry.map(|(_, [row, inode])| Namespace { row, inode }).map_err(error))
+            .collect()
+    }
+
+    /// One namespace's counters, all CPUs together.
+    pub fn cells(&self, row: u32) -> Result<cell::Row, CountersError> {
+        let values = self.cells.get(&row, 0).map_err(|source| CountersError { name: map::CELLS, source })?;
+        let mut sum = [0u64; cell::CELLS];
+        for cpu in values.iter() {
+            add_words(&mut sum, cpu);
+        }
+        Ok(sum)
+    }
+
+    /// Sockets of one namespace that are older than the programs, by kernel state number.
+    pub fn adopted(&self, row: u32) -> Result<[u64; 16], CountersError> {
+        self.adopted.get(&row, 0).map_err(|source| CountersError { name: map::ADOPTED, source })
+    }
+
+    /// Illegal transitions: (row, from, to) in kernel numbers, and how often.
+    pub fn illegal(&self) -> Result<BTreeMap<(u32, u8, u8), u64>, CountersError> {
+        let error = |source| CountersError { name: map::ILLEGAL, source };
+        self.illegal
+            .iter()
+            .map(|entry| {
+                let (key, count) = entry.map_err(error)?;
+                let [to, from, row @ ..] = key.to_le_bytes();
+                Ok(((u32::from_le_bytes([row[0], row[1], row[2], row[3]]), from, to), count))
+            })
+            .collect()
+    }
+
+    /// The host's counters, all CPUs together.
+    pub fn host(&self) -> Result<Box<HostCounters>, CountersError> {
+        let values = self.host.get(&0, 0).map_err(|source| CountersError { name: map::HOST, source })?;
+        let mut sum = vec![0u64; HostCounters::WORDS];
+        for cpu in values.iter() {
+            add_words(&mut sum, cpu);
+        }
+        Ok(Box::new(HostCounters::from_words(&sum)))
+    }
+
+    /// Resets sent, by the kernel's number for the reason.
+    pub fn reset_reasons(&self, known: usize) -> Result<Vec<u64>, CountersError> {
+        let error = |source| CountersError { name: map::RESET_REASONS, source };
+        (0..u32::try_from(known.min(RESET_REASONS)).unwrap_or(0))
+            .map(|reason| Ok(self.reset_reasons.get(&reason, 0).map_err(error)?.iter().sum()))
+            .collect()
+    }
+
+    /// Listeners that had to send SYN-ACKs again.
+    pub fn listeners(&self) -> Result<Vec<Listener>, CountersError> {
+        let error = |source| CountersError { name: map::LISTENERS, source };
+        let mut listeners = Vec::new();
+        for entry in self.listeners.iter() {
+            let (_, bytes) = entry.map_err(error)?;
+            listeners.extend(Listener::from_bytes(&bytes));
+        }
+        Ok(listeners)
+    }
+
+    /// What the last walk of the iterator counted, by kernel state number.
+    pub(super) fn census(&self) -> Result<Census, CountersError> {
+        self.census.get(&0, 0).map_err(|source| CountersError { name: map::CENSUS_COUNTS, source })
+    }
+
+    pub(super) fn clear_census(&mut self) -> Result<(), CountersError> {
+        let zero: Census = [0; _];
+        self.census.set(0, zero, 0).map_err(|source| CountersError { name: map::CENSUS_COUNTS, source })
+    }
+}
+
+fn add_words(sum: &mut [u64], words: &[u64]) {
+    for (sum, word) in sum.iter_mut().zip(words) {
+        *sum = sum.wrapping_add(*word);
+    }
+}

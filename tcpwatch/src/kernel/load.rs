@@ -1,0 +1,201 @@
+//! Loads the eBPF object: offsets from BTF, sizes from options, programs by the table.
+
+use std::path::Path;
+
+use aya::maps::{Array, MapError, Queue};
+use aya::{Ebpf, EbpfError, EbpfLoader, include_bytes_aligned};
+use tcpwatch_common::event::Control;
+use tcpwatch_common::names::{global, map};
+use tcpwatch_common::socket::WAYS;
+
+use super::attach::{self, ProgramStatus};
+use super::btf::{Btf, BtfError};
+use super::offsets::{self, LostField, OffsetError};
+
+const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
+
+static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcpwatch-ebpf"));
+
+/// How much the kernel side is to remember.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Sockets whose age and owner can be known at once; rounded up to a power of two.
+    pub sockets: u32,
+    /// Network namespaces counted apart.
+    pub namespaces: u32,
+    /// Bytes of the ring buffer; a power of two, at least a page.
+    pub ring_bytes: u32,
+    /// Diagnostics of the programs themselves, by aya-log.
+    pub log: bool,
+    /// Whether sockets older than the programs shall be met; off where only new ones are of interest.
+    pub adopt: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { sockets: 1 << 17, namespaces: 1024, ring_bytes: 1 << 19, log: false, adopt: true }
+    }
+}
+
+/// Why the programs cannot run on this host.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("cannot read the kernel's type information, which tells where its fields are: {0}")]
+    Btf(#[from] BtfError),
+    #[error(transparent)]
+    Offsets(#[from] OffsetError),
+    #[error("cannot load the eBPF maps: {source}; {hint}")]
+    Maps { source: EbpfError, hint: &'static str },
+    #[error("cannot use the eBPF map {name}: {source}")]
+    Map { name: &'static str, source: MapError },
+    #[error("the program {name}, which everything needs, cannot run: {error}")]
+    Required { name: &'static str, error: String },
+}
+
+const HINT: &str = "it takes root, or CAP_BPF and CAP_PERFMON (CAP_SYS_ADMIN before Linux 5.8), \
+    and on kernels before 5.11 a memlock limit that can be raised";
+
+/// The running programs and their maps.
+pub struct Kernel {
+    pub(super) ebpf: Ebpf,
+    programs: Vec<ProgramStatus>,
+    lost_fields: Vec<LostField>,
+    reset_reasons: Vec<String>,
+    pub(super) control: Array<aya::maps::MapData, [u64; 8]>,
+    wanted: Control,
+}
+
+impl Kernel {
+    /// Loads and attaches everything that this kernel allows.
+    pub fn open(options: &Options) -> Result<Self, LoadError> {
+        raise_memlock();
+        let types = Btf::load(Path::new(BTF_PATH))?;
+        let (offsets, lost_fields) = offsets::resolve(&types)?;
+        let btf = aya::Btf::from_sys_fs().map_err(|source| LoadError::Maps { source: source.into(), hint: HINT })?;
+        let mut ebpf = load_object(options, &types, &offsets)?;
+        fill_rows(&mut ebpf, options.namespaces)?;
+        let mut control = take_control(&mut ebpf)?;
+        let wanted = Control { adopting: u32::from(options.adopt), ..Control::default() };
+        set_control(&mut control, &wanted)?;
+        let programs = attach::attach_all(&mut ebpf, &btf);
+        for program in &programs {
+            if let (None, Some(error)) = (program.lost, &program.error) {
+                return Err(LoadError::Required { name: program.name, error: error.clone() });
+            }
+        }
+        let reset_reasons = reset_reasons(&types);
+        Ok(Self { ebpf, programs, lost_fields, reset_reasons, control, wanted })
+    }
+
+    pub fn programs(&self) -> &[ProgramStatus] {
+        &self.programs
+    }
+
+    pub fn lost_fields(&self) -> &[LostField] {
+        &self.lost_fields
+    }
+
+    /// The kernel's names for the reasons of sent resets, by number; empty where it gives none.
+    pub fn reset_reasons(&self) -> &[String] {
+        &self.reset_reasons
+    }
+
+    /// Tells the programs which facts to tell one by one.
+    pub fn want(&mut self, wanted: u32, filter: tcpwatch_common::event::Filter) -> Result<(), LoadError> {
+        self.wanted = Control { wanted, filter, ..self.wanted };
+        set_control(&mut self.control, &self.wanted)
+    }
+
+    /// From now on a socket that is not in the table is one that had no room, not one that is older.
+    pub fn stop_adopting(&mut self) -> Result<(), LoadError> {
+        self.wanted.adopting = 0;
+        set_control(&mut self.control, &self.wanted)
+    }
+
+    pub fn is_adopting(&self) -> bool {
+        self.wanted.adopting != 0
+    }
+}
+
+fn load_object(
+    options: &Options,
+    types: &Btf,
+    offsets: &tcpwatch_common::offsets::Offsets,
+) -> Result<Ebpf, LoadError> {
+    let sets = (options.sockets.next_power_of_two() / WAYS as u32).max(1);
+    // One row more than namespaces: the first counts what has none.
+    let rows = options.namespaces.saturating_add(1);
+    let arguments = |tracepoint| u32::try_from(types.tracepoint_args(tracepoint).unwrap_or(0)).unwrap_or(0);
+    let (reset_args, retransmit_args) = (arguments("tcp_send_reset"), arguments("tcp_retransmit_skb"));
+    let (set_mask, quarter) = (sets - 1, u64::from(options.ring_bytes / 4));
+    let salt = salt();
+    let log_level: u8 = if options.log { 0xff } else { 0 };
+    EbpfLoader::new()
+        .map_max_entries(map::SOCKETS, sets)
+        .map_max_entries(map::NAMESPACES, options.namespaces)
+        .map_max_entries(map::FREE_ROWS, options.namespaces)
+        .map_max_entries(map::CELLS, rows)
+        .map_max_entries(map::ADOPTED, rows)
+        .map_max_entries(map::EVENTS, options.ring_bytes)
+        .override_global(global::OFFSETS, offsets, true)
+        .override_global(global::SET_MASK, &set_mask, true)
+        .override_global(global::RESET_ARGS, &reset_args, true)
+        .override_global(global::RETRANSMIT_ARGS, &retransmit_args, true)
+        .override_global(global::SALT, &salt, true)
+        .override_global(global::RING_QUARTER, &quarter, true)
+        .override_global("AYA_LOG_LEVEL", &log_level, false)
+        .load(OBJECT)
+        .map_err(|source| LoadError::Maps { source, hint: HINT })
+}
+
+/// The limit only matters before Linux 5.11, and there the load says so; elsewhere memory is charged to the cgroup.
+fn raise_memlock() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    if let Err(error) = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None }) {
+        log::debug!("cannot raise the memlock limit ({error}); kernels since 5.11 do not need it");
+    }
+}
+
+/// A secret of this run.
+fn salt() -> u64 {
+    use std::hash::{BuildHasher as _, RandomState};
+    RandomState::new().hash_one(std::process::id())
+}
+
+/// Puts every row but the overflow row on the list of free ones.
+fn fill_rows(ebpf: &mut Ebpf, namespaces: u32) -> Result<(), LoadError> {
+    let error = |source| LoadError::Map { name: map::FREE_ROWS, source };
+    let queue = ebpf.map_mut(map::FREE_ROWS).ok_or(MapError::InvalidName { name: map::FREE_ROWS.into() });
+    let mut queue: Queue<_, u32> = Queue::try_from(queue.map_err(error)?).map_err(error)?;
+    for row in 1..=namespaces {
+        queue.push(row, 0).map_err(error)?;
+    }
+    Ok(())
+}
+
+type ControlMap = Array<aya::maps::MapData, [u64; 8]>;
+
+fn take_control(ebpf: &mut Ebpf) -> Result<ControlMap, LoadError> {
+    let error = |source| LoadError::Map { name: map::CONTROL, source };
+    let taken = ebpf.take_map(map::CONTROL).ok_or(MapError::InvalidName { name: map::CONTROL.into() });
+    Array::try_from(taken.map_err(error)?).map_err(error)
+}
+
+fn set_control(map: &mut ControlMap, control: &Control) -> Result<(), LoadError> {
+    map.set(0, control.to_words(), 0).map_err(|source| LoadError::Map { name: map::CONTROL, source })
+}
+
+/// Names of `enum sk_rst_reason`, shortened as people read them: `SK_RST_REASON_NOT_SPECIFIED` is `not_specified`.
+fn reset_reasons(types: &Btf) -> Vec<String> {
+    let Ok(enumerators) = types.enumerators("sk_rst_reason") else { return Vec::new() };
+    let mut names = Vec::new();
+    for (value, name) in enumerators {
+        let Ok(value) = usize::try_from(value) else { continue };
+        if value >= tcpwatch_common::host::RESET_REASONS {
+            continue;
+        }
+        names.resize(names.len().max(value + 1), String::new());
+        names[value] = name.trim_start_matches("SK_RST_REASON_").to_lowercase();
+    }
+    names
+}

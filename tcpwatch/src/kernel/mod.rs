@@ -1,0 +1,19 @@
+//! The kernel's side of the daemon: the only module that knows aya.
+//!
+//! Loads the programs with this kernel's offsets, attaches what this kernel allows, and turns maps, ring and
+//! iterator into plain data. What could not be had is a value that is shown, never a silent lack.
+
+mod attach;
+mod btf;
+mod census;
+mod counters;
+mod cpu_time;
+mod load;
+mod offsets;
+mod ring;
+
+pub use attach::{PROGRAMS, Program, ProgramStatus};
+pub use census::{CensusError, Walker};
+pub use counters::{Counters, CountersError};
+pub use load::{Kernel, LoadError, Options};
+pub use ring::{Ring, RingError};

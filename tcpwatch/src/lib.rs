@@ -1,0 +1,3 @@
+//! tcpwatch
+pub mod kernel;
+pub mod host;
