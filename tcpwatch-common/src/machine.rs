@@ -114,7 +114,7 @@ pub static VERDICT_BY_PAIR: [u8; 256] = {
     let mut table = [Verdict::Illegal as u8; 256];
     let mut i = 0;
     while i < EDGES.len() {
-        table[pair(EDGES[i].from as u32, EDGES[i].to as u32)] = EDGES[i].verdict as u8;
+        table[pair(EDGES[i].from as usize, EDGES[i].to as usize)] = EDGES[i].verdict as u8;
         i += 1;
     }
     table
@@ -122,8 +122,8 @@ pub static VERDICT_BY_PAIR: [u8; 256] = {
 
 /// Position of a pair of kernel state numbers in tables of 256.
 #[inline]
-pub const fn pair(from: u32, to: u32) -> usize {
-    ((from & 15) << 4 | to & 15) as usize
+pub const fn pair(from: usize, to: usize) -> usize {
+    (from & 15) << 4 | to & 15
 }
 
 const CELLS_BY_PAIR: [u8; 256] = {
@@ -132,7 +132,7 @@ const CELLS_BY_PAIR: [u8; 256] = {
     while i < EDGES.len() {
         #[expect(clippy::cast_possible_truncation, reason = "there are 27 edges")]
         let number = i as u8;
-        table[pair(EDGES[i].from as u32, EDGES[i].to as u32)] = number;
+        table[pair(EDGES[i].from as usize, EDGES[i].to as usize)] = number;
         i += 1;
     }
     table
@@ -140,7 +140,7 @@ const CELLS_BY_PAIR: [u8; 256] = {
 
 /// Judges the transition `from` → `to` of a protocol 6 socket.
 pub const fn judge(from: TcpState, to: TcpState) -> Judgement {
-    let number = CELLS_BY_PAIR[pair(from as u32, to as u32)];
+    let number = CELLS_BY_PAIR[pair(from as usize, to as usize)];
     if number != cell::NONE {
         let edge = &EDGES[number as usize];
         return Judgement { verdict: edge.verdict, reason: edge.reason, cell: Some(number as usize) };

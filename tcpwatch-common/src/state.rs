@@ -64,7 +64,23 @@ impl TcpState {
 
     /// The state with the kernel's number `raw`, if there is one.
     pub const fn from_kernel(raw: u32) -> Option<Self> {
-        if raw >= 1 && raw <= Self::COUNT as u32 { Some(Self::ALL[raw as usize - 1]) } else { None }
+        // Spelled out: an array access would bring a bounds check's panic into the eBPF programs.
+        Some(match raw {
+            1 => S::Established,
+            2 => S::SynSent,
+            3 => S::SynRecv,
+            4 => S::FinWait1,
+            5 => S::FinWait2,
+            6 => S::TimeWait,
+            7 => S::Close,
+            8 => S::CloseWait,
+            9 => S::LastAck,
+            10 => S::Listen,
+            11 => S::Closing,
+            12 => S::NewSynRecv,
+            13 => S::BoundInactive,
+            _ => return None,
+        })
     }
 
     /// Position in arrays of length [`TcpState::COUNT`].

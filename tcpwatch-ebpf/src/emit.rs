@@ -35,7 +35,7 @@ const AF_INET6: u16 = 10;
 pub(crate) fn emit(ring: &mut RingCounters, socket: Typed, fact: &Fact) {
     let Some(control) = CONTROL.get(0) else { return };
     add(Some(&mut ring.seen), 1);
-    let verdict = VERDICT_BY_PAIR[pair(u32::from(fact.old), u32::from(fact.new))];
+    let verdict = VERDICT_BY_PAIR[pair(fact.old.into(), fact.new.into())];
     let grave = fact.kind == Kind::Gap || (fact.kind == Kind::Transition && verdict == Verdict::Illegal as u8);
     let mut event = Event::default();
     describe(&mut event, socket, fact);
@@ -63,7 +63,7 @@ fn describe(event: &mut Event, socket: Typed, fact: &Fact) {
     event.what = fact.what;
     event.flags = fact.flags;
     event.detail = fact.detail;
-    event.socket = (socket.address() ^ salt()).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ salt();
+    event.socket = (socket.identity() ^ salt()).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ salt();
     event.netns = inode_of(socket);
     if fact.in_owner {
         event.pid = (bpf_get_current_pid_tgid() >> 32) as u32;

@@ -100,6 +100,12 @@ global!(retransmit_args, u32, RETRANSMIT_ARGS);
 global!(salt, u64, SALT);
 global!(ring_quarter, u64, RING_QUARTER);
 
+/// An address that is the same for all programs and all of their life.
+#[inline(always)]
+pub(crate) fn origin() -> u64 {
+    (&raw const OFFSETS) as u64
+}
+
 /// The offset of `field`, or [`offsets::ABSENT`].
 #[inline(always)]
 pub(crate) fn offset(field: offsets::Field) -> u16 {

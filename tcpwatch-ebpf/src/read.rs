@@ -7,7 +7,7 @@
 use aya_ebpf::helpers::{bpf_probe_read_kernel, bpf_probe_read_kernel_buf};
 use tcpwatch_common::offsets::{ABSENT, Field};
 
-use crate::maps::offset;
+use crate::maps::{offset, origin};
 
 /// A pointer that the verifier knows the type of.
 #[derive(Clone, Copy)]
@@ -34,9 +34,13 @@ impl Typed {
         Any(self.0)
     }
 
+    /// A number that stands for the object as long as it lives.
+    ///
+    /// The verifier forbids arithmetic on a typed pointer, except the difference of two pointers: the distance
+    /// from a fixed place identifies the object just as well.
     #[inline(always)]
-    pub(crate) fn address(self) -> u64 {
-        self.0 as u64
+    pub(crate) fn identity(self) -> u64 {
+        (self.0 as u64).wrapping_sub(origin())
     }
 }
 

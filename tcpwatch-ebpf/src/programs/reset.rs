@@ -61,7 +61,7 @@ fn is_wanted(kind: Kind) -> bool {
 #[inline(always)]
 fn tell(host: &mut HostCounters, socket: Typed, kind: Kind, reason: u32) {
     let state: u8 = socket.load(Field::State);
-    let (owner, flags) = match table::find(socket.address()) {
+    let (owner, flags) = match table::find(socket.identity()) {
         Found::Known(place) => (place.owner(), place.meta().flags()),
         Found::Missing(_) => (0, 0),
     };

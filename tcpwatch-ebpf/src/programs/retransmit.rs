@@ -58,7 +58,7 @@ fn count(socket: Typed, kind: Retransmit, error: u32) {
 #[inline(always)]
 fn tell(host: &mut HostCounters, socket: Typed, kind: Retransmit, error: u32) {
     let state: u8 = socket.load(Field::State);
-    let (owner, flags) = match table::find(socket.address()) {
+    let (owner, flags) = match table::find(socket.identity()) {
         Found::Known(place) => (place.owner(), place.meta().flags()),
         Found::Missing(_) => (0, 0),
     };
@@ -81,7 +81,7 @@ fn tell(host: &mut HostCounters, socket: Typed, kind: Retransmit, error: u32) {
 /// Counts for one listener. Rare: a listener is only entered when it first sends a SYN-ACK again.
 #[inline(always)]
 fn of_listener(socket: Typed) {
-    let key = socket.address();
+    let key = socket.identity();
     if let Some(listener) = LISTENERS.get_ptr_mut(key) {
         // SAFETY: a record of the map.
         return add(Some(unsafe { &mut (*listener).synack_retransmits }), 1);

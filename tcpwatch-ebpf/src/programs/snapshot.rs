@@ -98,20 +98,20 @@ fn is_full(shown: u8, socket: Typed) -> bool {
 /// Enters a socket that no event has told of.
 #[inline(always)]
 fn meet(socket: Typed, state: u8) {
-    let Found::Missing(place) = table::find(socket.address()) else { return };
+    let Found::Missing(place) = table::find(socket.identity()) else { return };
     let row = row_of(socket);
-    adopt(row, u32::from(state));
+    adopt(row, u64::from(state));
     if let Some(place) = place {
         // SAFETY: a helper without preconditions.
         let now = unsafe { bpf_ktime_get_ns() };
-        place.claim(socket.address(), row as u16, state, BIRTH_UNKNOWN | SINCE_UNKNOWN | ROLE_UNKNOWN, now, 0);
+        place.claim(socket.identity(), row as u16, state, BIRTH_UNKNOWN | SINCE_UNKNOWN | ROLE_UNKNOWN, now, 0);
     }
 }
 
 #[inline(always)]
 fn describe(row: &mut Row, socket: Typed) {
     row.state = shown_state(socket);
-    row.socket = (socket.address() ^ salt()).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ salt();
+    row.socket = (socket.identity() ^ salt()).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ salt();
     let family: u16 = socket.load(Field::Family);
     row.family = emit::local_address(&mut row.local, socket, family);
     emit::remote_address(&mut row.remote, socket, family);
@@ -125,7 +125,7 @@ fn describe(row: &mut Row, socket: Typed) {
     {
         row.inode = Any(file).read::<u64>(Field::SocketFileInode).unwrap_or(0);
     }
-    if let Found::Known(place) = table::find(socket.address()) {
+    if let Found::Known(place) = table::find(socket.identity()) {
         // SAFETY: a helper without preconditions.
         let now = unsafe { bpf_ktime_get_ns() };
         row.flags = place.meta().flags();

@@ -30,14 +30,14 @@ const IPPROTO_MPTCP: u16 = 262;
 const SOCK_DEAD: u64 = 1;
 const SOCK_DONE: u64 = 2;
 
-const CLOSE: u32 = TcpState::Close as u32;
-const ESTABLISHED: u32 = TcpState::Established as u32;
-const LISTEN: u32 = TcpState::Listen as u32;
-const SYN_SENT: u32 = TcpState::SynSent as u32;
-const SYN_RECV: u32 = TcpState::SynRecv as u32;
-const CLOSE_WAIT: u32 = TcpState::CloseWait as u32;
-const FIN_WAIT1: u32 = TcpState::FinWait1 as u32;
-const LAST_ACK: u32 = TcpState::LastAck as u32;
+const CLOSE: u64 = TcpState::Close as u64;
+const ESTABLISHED: u64 = TcpState::Established as u64;
+const LISTEN: u64 = TcpState::Listen as u64;
+const SYN_SENT: u64 = TcpState::SynSent as u64;
+const SYN_RECV: u64 = TcpState::SynRecv as u64;
+const CLOSE_WAIT: u64 = TcpState::CloseWait as u64;
+const FIN_WAIT1: u64 = TcpState::FinWait1 as u64;
+const LAST_ACK: u64 = TcpState::LastAck as u64;
 
 /// A transition sooner after another is taken for part of the same call of the kernel.
 const HANDSHAKE_INSTANT_NS: u64 = 20_000;
@@ -45,14 +45,15 @@ const HANDSHAKE_INSTANT_NS: u64 = 20_000;
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub(crate) fn transition(ctx: BtfTracePointContext) -> i32 {
     let socket = Typed(ctx.arg::<*const u8>(0));
-    let old = ctx.arg::<u32>(1);
-    let new = ctx.arg::<u32>(2);
+    let old = ctx.arg::<u64>(1);
+    let new = ctx.arg::<u64>(2);
     let Some(host) = HOST.get_ptr_mut(0) else { return 0 };
     // SAFETY: the record of this CPU; only programs of ours on this CPU touch it, field by field.
     let host = unsafe { &mut *host };
-    // Impossible numbers are kept impossible: 0 is no state.
-    let old = if old <= TcpState::COUNT as u32 { old } else { 0 };
-    let new = if new <= TcpState::COUNT as u32 { new } else { 0 };
+    // Impossible numbers are kept impossible: 0 is no state. Whole registers are compared, so that the verifier
+    // knows the bounds wherever a state is an index.
+    let old = if old <= TcpState::COUNT as u64 { old } else { 0 };
+    let new = if new <= TcpState::COUNT as u64 { new } else { 0 };
     match socket.load::<u16>(Field::Protocol) {
         IPPROTO_TCP => on_transition(host, socket, old, new),
         IPPROTO_MPTCP => add(host.mptcp.get_mut(new.wrapping_sub(1) as usize), 1),
@@ -64,8 +65,8 @@ pub(crate) fn transition(ctx: BtfTracePointContext) -> i32 {
 /// One event.
 struct Change {
     socket: Typed,
-    old: u32,
-    new: u32,
+    old: u64,
+    new: u64,
     now: u64,
 }
 
@@ -80,11 +81,11 @@ struct Past {
 }
 
 #[inline(always)]
-fn on_transition(host: &mut HostCounters, socket: Typed, old: u32, new: u32) {
+fn on_transition(host: &mut HostCounters, socket: Typed, old: u64, new: u64) {
     // SAFETY: a helper without preconditions.
     let change = Change { socket, old, new, now: unsafe { bpf_ktime_get_ns() } };
     let is_birth = (old == CLOSE && new != CLOSE) || (old == LISTEN && new == SYN_RECV);
-    let past = match table::find(socket.address()) {
+    let past = match table::find(socket.identity()) {
         Found::Known(place) if !is_birth => follow(host, &change, &place),
         Found::Known(place) => {
             // It was closed without our seeing it, or the address was used again behind our back.
@@ -95,7 +96,7 @@ fn on_transition(host: &mut HostCounters, socket: Typed, old: u32, new: u32) {
         Found::Missing(place) => meet(host, &change, place),
     };
     let cause = if new == CLOSE { end(host, &change, past.row) } else { NO_CAUSE };
-    let cell = CELL_BY_PAIR[pair(old, new)];
+    let cell = CELL_BY_PAIR[pair(old as usize, new as usize)];
     if cell == cell::NONE {
         illegal(host, past.row, old, new);
     } else {
@@ -147,7 +148,7 @@ fn follow(host: &mut HostCounters, change: &Change, place: &Place) -> Past {
     let meta = place.meta();
     let flags = meta.flags();
     let mut past = Past { row: meta.row(), in_state: UNKNOWN, flags, owner: place.owner(), expected: 0 };
-    if u32::from(meta.state()) != old {
+    if u64::from(meta.state()) != old {
         past.expected = meta.state();
         add(Some(&mut host.gaps), 1);
     } else if flags & SINCE_UNKNOWN == 0 {
@@ -198,14 +199,14 @@ fn meet(host: &mut HostCounters, change: &Change, place: Option<Place>) -> Past 
 #[inline(always)]
 fn remember(host: &mut HostCounters, change: &Change, place: Option<Place>, row: u32, flags: u8, owner: u32) {
     match place {
-        Some(place) => place.claim(change.socket.address(), row as u16, change.new as u8, flags, change.now, owner),
+        Some(place) => place.claim(change.socket.identity(), row as u16, change.new as u8, flags, change.now, owner),
         None => add(Some(&mut host.untracked), 1),
     }
 }
 
 /// Counts a socket that was there before the programs, in the state it is first met in.
 #[inline(always)]
-pub(crate) fn adopt(row: u32, state: u32) {
+pub(crate) fn adopt(row: u32, state: u64) {
     if let Some(states) = ADOPTED.get_ptr_mut(row) {
         // SAFETY: a whole record of the map.
         add(unsafe { (*states).get_mut((state & 15) as usize) }, 1);
@@ -216,7 +217,7 @@ pub(crate) fn adopt(row: u32, state: u32) {
 #[inline(always)]
 fn end(host: &mut HostCounters, change: &Change, row: u32) -> u8 {
     let &Change { socket, old, .. } = change;
-    let Some(from) = TcpState::from_kernel(old) else { return NO_CAUSE };
+    let Some(from) = TcpState::from_kernel(old as u32) else { return NO_CAUSE };
     let flags: u64 = socket.load(Field::Flags);
     let mut ending =
         Ending { error: socket.load::<u32>(Field::Error), done: flags & SOCK_DONE != 0, unread: false };
@@ -235,7 +236,7 @@ fn end(host: &mut HostCounters, change: &Change, row: u32) -> u8 {
     } else if old == SYN_RECV && (ending.error != 0 || flags & SOCK_DEAD != 0) {
         count(row, cell::SYN_RECV_FAILED);
     } else if old == LISTEN {
-        let _ = LISTENERS.remove(socket.address());
+        let _ = LISTENERS.remove(socket.identity());
     }
     let cause = Cause::derive(from, ending) as u8;
     if let Some(endings) = host.endings.get_mut(from.index()) {
@@ -266,7 +267,7 @@ fn observe(histogram: Option<&mut Histogram>, nanoseconds: u64) {
 }
 
 #[inline(always)]
-fn observe_state(host: &mut HostCounters, state: u32, nanoseconds: u64) {
+fn observe_state(host: &mut HostCounters, state: u64, nanoseconds: u64) {
     let index = state.wrapping_sub(1) as usize;
     if nanoseconds == UNKNOWN {
         add(host.unknown_age.get_mut(index), 1);
@@ -276,7 +277,7 @@ fn observe_state(host: &mut HostCounters, state: u32, nanoseconds: u64) {
 }
 
 #[inline(always)]
-fn observe_handshake(host: &mut HostCounters, socket: Typed, old: u32, in_state: u64) {
+fn observe_handshake(host: &mut HostCounters, socket: Typed, old: u64, in_state: u64) {
     if old == SYN_SENT {
         if in_state != UNKNOWN {
             observe(host.handshake.get_mut(Role::Active as usize), in_state);
@@ -291,9 +292,9 @@ fn observe_handshake(host: &mut HostCounters, socket: Typed, old: u32, in_state:
 }
 
 #[inline(never)]
-fn illegal(host: &mut HostCounters, row: u32, old: u32, new: u32) {
+fn illegal(host: &mut HostCounters, row: u32, old: u64, new: u64) {
     add(Some(&mut host.illegal), 1);
-    let key = u64::from(row) << 16 | u64::from(old) << 8 | u64::from(new);
+    let key = u64::from(row) << 16 | old << 8 | new;
     match ILLEGAL.get_ptr_mut(key) {
         // SAFETY: a counter of the map.
         Some(counter) => add(unsafe { counter.as_mut() }, 1),
@@ -327,7 +328,7 @@ fn tell(host: &mut HostCounters, change: &Change, past: &Past, cause: u8) {
 /// Whether the transition was made by a call of the socket's owner. All others happen when a segment or a timer
 /// is processed, in whatever task that interrupted.
 #[inline(always)]
-fn runs_in_owner(socket: Typed, old: u32, new: u32, error: u32, in_state: u64) -> bool {
+fn runs_in_owner(socket: Typed, old: u64, new: u64, error: u32, in_state: u64) -> bool {
     match (old, new) {
         (CLOSE, LISTEN | SYN_SENT) | (LISTEN, CLOSE) | (SYN_RECV, FIN_WAIT1) => true,
         (ESTABLISHED, FIN_WAIT1) | (CLOSE_WAIT, LAST_ACK) => {

@@ -57,6 +57,10 @@ pub const PROGRAMS: [Program; 7] = [
     },
 ];
 
+/// Only loaded by the benchmark.
+pub(super) const EMPTY: Program =
+    Program { name: program::EMPTY, hook: Hook::Tracepoint("inet_sock_set_state"), lost: Some("nothing") };
+
 /// What became of a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProgramStatus {

@@ -117,6 +117,24 @@ impl Kernel {
     }
 }
 
+/// The program that does nothing, attached where the state changes are: what any program costs at the least.
+pub struct Yardstick {
+    _ebpf: Ebpf,
+    pub program: ProgramStatus,
+}
+
+impl Yardstick {
+    pub fn open() -> Result<Self, LoadError> {
+        let types = Btf::load(Path::new(BTF_PATH))?;
+        let (offsets, _) = offsets::resolve(&types)?;
+        let btf = aya::Btf::from_sys_fs().map_err(|source| LoadError::Maps { source: source.into(), hint: HINT })?;
+        let options = Options { sockets: 8, namespaces: 1, ring_bytes: 4096, ..Options::default() };
+        let mut ebpf = load_object(&options, &types, &offsets)?;
+        let program = attach::attach(&mut ebpf, &btf, &attach::EMPTY);
+        Ok(Self { _ebpf: ebpf, program })
+    }
+}
+
 fn load_object(
     options: &Options,
     types: &Btf,

@@ -15,5 +15,6 @@ mod ring;
 pub use attach::{PROGRAMS, Program, ProgramStatus};
 pub use census::{CensusError, Walker};
 pub use counters::{Counters, CountersError};
-pub use load::{Kernel, LoadError, Options};
+pub use cpu_time::{RunStats, run_stats};
+pub use load::{Kernel, LoadError, Options, Yardstick};
 pub use ring::{Ring, RingError};
