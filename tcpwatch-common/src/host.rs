@@ -52,10 +52,23 @@ impl Role {
 /// Slots for the reasons of sent resets; the kernel's enum has fewer, and its numbers are named by BTF.
 pub const RESET_REASONS: usize = 128;
 
+/// Transitions that can be between the two programs at once: a task's, and one that interrupted it.
+pub const DONE: usize = 4;
+
 /// One CPU's counters.
+///
+/// There are two records: one for events as such, and one for events that interrupted the counting of another on
+/// the same CPU. So each record has one writer at a time, and adds without atomic instructions.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct HostCounters {
+    /// 1 while this CPU is counting a transition.
+    pub busy: u64,
+    /// Where a number is put and taken out again so that the verifier forgets what it was.
+    pub scratch: u64,
+    /// Transitions that the first program has counted and the second has not yet seen, each by a number; 0 is free.
+    /// Interrupts nest, so there can be more than one.
+    pub done: [u64; DONE],
     /// How long sockets stayed in a state, by [`TcpState::index`], observed when they leave it.
     pub time_in_state: [Histogram; TcpState::COUNT],
     /// Transitions out of a state whose beginning was not seen, so that no duration is known.
@@ -75,6 +88,8 @@ pub struct HostCounters {
     pub mptcp: [u64; TcpState::COUNT],
     /// Transitions that the machine calls illegal.
     pub illegal: u64,
+    /// Transitions that the first program missed, as they interrupted it, and the second counted.
+    pub nested: u64,
     /// An event's old state was not the socket's last known state.
     pub gaps: u64,
     /// Sockets for which the table had no room: counted, but of unknown age.
@@ -100,6 +115,9 @@ const _: () = assert!(size_of::<Histogram>() == 328);
 const _: () = assert!(size_of::<HostCounters>().is_multiple_of(8));
 
 impl HostCounters {
+    /// Records per CPU.
+    pub const RECORDS: u32 = 2;
+
     /// The record is nothing but counters of 64 bits.
     pub const WORDS: usize = size_of::<Self>() / 8;
 
@@ -108,6 +126,9 @@ impl HostCounters {
         let mut words = words.iter().copied();
         let words = &mut words;
         Self {
+            busy: word(words),
+            scratch: word(words),
+            done: array(words, word),
             time_in_state: array(words, histogram),
             unknown_age: array(words, word),
             handshake: array(words, histogram),
@@ -119,6 +140,7 @@ impl HostCounters {
             resets_sent_no_socket: word(words),
             mptcp: array(words, word),
             illegal: word(words),
+            nested: word(words),
             gaps: word(words),
             untracked: word(words),
             folded: word(words),
@@ -150,7 +172,7 @@ mod tests {
             *word = place as u64;
         }
         let host = HostCounters::from_words(&words);
-        assert_eq!(host.time_in_state[0].buckets[0], 0);
+        assert_eq!(host.time_in_state[0].buckets[0], 6);
         assert_eq!(host.unknown_age[0], core::mem::offset_of!(HostCounters, unknown_age) as u64 / 8);
         assert_eq!(host.endings[1][0], core::mem::offset_of!(HostCounters, endings) as u64 / 8 + 8);
         assert_eq!(host.folded, core::mem::offset_of!(HostCounters, folded) as u64 / 8);

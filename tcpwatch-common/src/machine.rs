@@ -120,6 +120,62 @@ pub static VERDICT_BY_PAIR: [u8; 256] = {
     table
 };
 
+/// What the kernel side has to do for a pair, so that its program tests bits instead of comparing states: every
+/// comparison would split the paths that the verifier has to walk.
+pub mod traits {
+    /// The socket's life in the machine begins: out of CLOSE, or as a listener's child.
+    pub const BIRTH: u8 = 1;
+    /// The socket goes to CLOSE.
+    pub const END: u8 = 2;
+    /// Old and new state are the same.
+    pub const SELF_LOOP: u8 = 4;
+    /// The socket becomes ESTABLISHED.
+    pub const ESTABLISHES: u8 = 8;
+    /// A segment (never a call of the application) makes the transition.
+    pub const BY_SEGMENT: u8 = 16;
+    /// The new socket is a listener's child.
+    pub const PASSIVE: u8 = 32;
+    /// A call of the socket's owner makes the transition, so the running task is the owner.
+    pub const BY_OWNER: u8 = 64;
+}
+
+/// The [`traits`] by [`pair`].
+pub static TRAITS_BY_PAIR: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut from = 1;
+    while from <= TcpState::COUNT {
+        let mut to = 1;
+        while to <= TcpState::COUNT {
+            table[pair(from, to)] = traits_of(TcpState::ALL[from - 1], TcpState::ALL[to - 1]);
+            to += 1;
+        }
+        from += 1;
+    }
+    table
+};
+
+const fn traits_of(from: TcpState, to: TcpState) -> u8 {
+    let mut bits = match (from, to) {
+        (Close, Close) => traits::END | traits::SELF_LOOP,
+        (Close, Listen | SynSent) => traits::BIRTH | traits::BY_OWNER,
+        (Close, _) => traits::BIRTH,
+        (Listen, SynRecv) => traits::BIRTH | traits::PASSIVE,
+        (Listen, Close) => traits::END | traits::BY_OWNER,
+        (SynRecv, FinWait1) | (Established, FinWait1) | (CloseWait, LastAck) => traits::BY_OWNER,
+        (SynSent | SynRecv, Established) | (Established, CloseWait) | (FinWait1, FinWait2 | Closing) => {
+            traits::BY_SEGMENT
+        }
+        (FinWait2 | Closing | LastAck, Close) => traits::END | traits::BY_SEGMENT,
+        (_, Close) => traits::END,
+        _ if from as u8 == to as u8 => traits::SELF_LOOP | traits::BY_OWNER,
+        _ => 0,
+    };
+    if to as u8 == Established as u8 {
+        bits |= traits::ESTABLISHES;
+    }
+    bits
+}
+
 /// Position of a pair of kernel state numbers in tables of 256.
 #[inline]
 pub const fn pair(from: usize, to: usize) -> usize {

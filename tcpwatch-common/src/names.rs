@@ -2,6 +2,7 @@
 
 pub mod program {
     pub const TRANSITION: &str = "transition";
+    pub const TRANSITION_NESTED: &str = "transition_nested";
     pub const RETRANSMIT: &str = "retransmit";
     pub const RETRANSMIT_SYNACK: &str = "retransmit_synack";
     pub const RESET_SENT: &str = "reset_sent";

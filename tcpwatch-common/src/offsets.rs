@@ -30,6 +30,7 @@ pub enum Field {
     ReceiveNext,
     CopiedSequence,
     IsMptcp,
+    Clock,
     NetInode,
     NetCookie,
     TimeWaitSubstate,
@@ -50,7 +51,7 @@ pub struct Place {
 }
 
 /// Number of fields.
-pub const COUNT: usize = 24;
+pub const COUNT: usize = 25;
 
 /// The offsets in the order of [`Field`].
 pub type Offsets = [u16; COUNT];
@@ -90,6 +91,7 @@ pub const PLACES: [Place; COUNT] = [
     optional(Field::ReceiveNext, "tcp_sock", "rcv_nxt", 4, "resets for unread data, told from aborts"),
     optional(Field::CopiedSequence, "tcp_sock", "copied_seq", 4, "resets for unread data, told from aborts"),
     optional(Field::IsMptcp, "tcp_sock", "is_mptcp", 1, "owners of MPTCP subflows"),
+    optional(Field::Clock, "tcp_sock", "tcp_clock_cache", 8, "nothing but time: the clock is read at every event"),
     required(Field::NetInode, "net", "ns.inum", 4),
     optional(Field::NetCookie, "net", "net_cookie", 8, "telling a namespace from a later one with the same number"),
     optional(Field::TimeWaitSubstate, "inet_timewait_sock", "tw_substate", 1, "FIN_WAIT2 apart from TIME_WAIT"),

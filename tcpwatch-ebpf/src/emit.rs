@@ -9,7 +9,7 @@ use tcpwatch_common::offsets::Field;
 
 use crate::maps::{CONTROL, EVENTS, ring_quarter, salt};
 use crate::namespace::inode_of;
-use crate::programs::add;
+use crate::programs::add_shared;
 use crate::read::Typed;
 
 /// What a program knows of a fact before the socket's details are read.
@@ -34,13 +34,13 @@ const AF_INET6: u16 = 10;
 #[inline(always)]
 pub(crate) fn emit(ring: &mut RingCounters, socket: Typed, fact: &Fact) {
     let Some(control) = CONTROL.get(0) else { return };
-    add(Some(&mut ring.seen), 1);
+    add_shared(Some(&mut ring.seen), 1);
     let verdict = VERDICT_BY_PAIR[pair(fact.old.into(), fact.new.into())];
     let grave = fact.kind == Kind::Gap || (fact.kind == Kind::Transition && verdict == Verdict::Illegal as u8);
     let mut event = Event::default();
     describe(&mut event, socket, fact);
     if !grave && !wanted(control, &event, verdict) {
-        return add(Some(&mut ring.filtered), 1);
+        return add_shared(Some(&mut ring.filtered), 1);
     }
     // User space drains the ring on its own tick; only a ring that fills up faster wakes it.
     let flags = if EVENTS.query(u64::from(BPF_RB_AVAIL_DATA)) > ring_quarter() {
@@ -49,7 +49,7 @@ pub(crate) fn emit(ring: &mut RingCounters, socket: Typed, fact: &Fact) {
         BPF_RB_NO_WAKEUP
     };
     if EVENTS.output::<Event>(&event, u64::from(flags)).is_err() {
-        add(Some(&mut ring.lost), 1);
+        add_shared(Some(&mut ring.lost), 1);
     }
 }
 

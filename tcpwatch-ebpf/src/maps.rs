@@ -35,9 +35,9 @@ pub(crate) static ADOPTED: Array<[u64; 16]> = Array::with_max_entries(64, 0);
 #[map]
 pub(crate) static ILLEGAL: HashMap<u64, u64> = HashMap::with_max_entries(1024, 0);
 
-/// The host's counters: one record.
+/// The host's counters.
 #[map]
-pub(crate) static HOST: PerCpuArray<HostCounters> = PerCpuArray::with_max_entries(1, 0);
+pub(crate) static HOST: PerCpuArray<HostCounters> = PerCpuArray::with_max_entries(HostCounters::RECORDS, 0);
 
 /// Resets sent, by the kernel's number for the reason.
 #[map]

@@ -1,97 +1,134 @@
 //! The table of sockets: see [`tcpwatch_common::socket`] for its layout and why it is not a hash map.
 
-use core::ptr::{read_volatile, write_volatile};
+use core::ptr::{NonNull, read_volatile, write_volatile};
 
-use tcpwatch_common::socket::{Meta, Slot, WAYS, owner_pid, owner_word, set_index, tag};
+use tcpwatch_common::socket::{Meta, Slot, SocketSet, WAYS, owner_pid, owner_word, set_index, tag};
 
 use crate::maps::{SOCKETS, set_mask};
 
 /// A way of a set: where one socket's key and slot are kept.
 pub(crate) struct Place {
-    key: *mut u64,
-    slot: *mut Slot,
-    tag: u32,
+    key: NonNull<u64>,
+    slot: NonNull<Slot>,
+    socket: u64,
 }
 
-/// What a lookup finds.
-pub(crate) enum Found {
-    Known(Place),
-    /// Not there; a free way if the set has one.
-    Missing(Option<Place>),
-}
-
-/// Looks for `socket`.
+/// Looks for `socket`: where it is kept and what is known of it, or else a free place if its set has one.
+/// `scratch` is a word that nobody else uses meanwhile; see [`launder`].
 #[inline(always)]
-pub(crate) fn find(socket: u64) -> Found {
-    let Some(set) = SOCKETS.get_ptr_mut(set_index(socket, set_mask())) else { return Found::Missing(None) };
-    let tag = tag(socket);
-    // SAFETY: `set` points to a whole `SocketSet` of the map, and `way` stays below `WAYS`.
-    let place = |way: usize| unsafe {
-        Place { key: (&raw mut (*set).keys).cast::<u64>().add(way), slot: (&raw mut (*set).slots).cast::<Slot>().add(way), tag }
-    };
-    let mut free = WAYS;
+pub(crate) fn find(socket: u64, scratch: &mut u64) -> (Option<Place>, Option<Meta>) {
+    let Some(set) = SOCKETS.get_ptr_mut(set_index(socket, set_mask())) else { return (None, None) };
+    let way = launder(way_of(set, socket), scratch);
+    if way & NOT_FOUND == 0 {
+        let place = place(set, way, socket);
+        let meta = place.meta();
+        return (Some(place), meta);
+    }
+    // A key of 0 is a free way.
+    let way = launder(way_of(set, 0), scratch);
+    (if way & NOT_FOUND == 0 { Some(place(set, way, socket)) } else { None }, None)
+}
+
+/// The owner and the flags remembered of `socket`, 0 where nothing is.
+#[inline(always)]
+pub(crate) fn recall(socket: u64) -> (u32, u8) {
+    let mut scratch = 0;
+    match find(socket, &mut scratch) {
+        (Some(place), Some(meta)) => (place.owner(), meta.flags()),
+        _ => (0, 0),
+    }
+}
+
+/// The bit that is set in the way of a key that is not there. Tested as a bit, so that the compiler does not think
+/// the mask on the way superfluous: the verifier needs it.
+const NOT_FOUND: u64 = WAYS as u64;
+
+/// The way whose key is `key`, or [`NOT_FOUND`].
+#[inline(always)]
+fn way_of(set: *mut SocketSet, key: u64) -> u64 {
     let mut way = 0;
     while way < WAYS {
-        let candidate = place(way);
         // SAFETY: inside the map value; another CPU may write it, so it is read once and as a whole.
-        let key = unsafe { read_volatile(candidate.key) };
-        if key == socket {
-            return if candidate.meta().tag() == tag { Found::Known(candidate) } else { Found::Missing(Some(candidate)) };
-        }
-        if key == 0 {
-            free = way;
+        if unsafe { read_volatile((&raw const (*set).keys).cast::<u64>().add(way)) } == key {
+            break;
         }
         way += 1;
     }
-    Found::Missing(if free < WAYS { Some(place(free & (WAYS - 1))) } else { None })
+    way as u64
+}
+
+/// Makes the verifier forget that it knows the number on each of the search's nine ways out, so that it walks what
+/// follows once and not nine times.
+#[inline(always)]
+fn launder(number: u64, scratch: &mut u64) -> u64 {
+    // SAFETY: a plain reference.
+    unsafe {
+        write_volatile(scratch, number);
+        read_volatile(scratch)
+    }
+}
+
+#[inline(always)]
+fn place(set: *mut SocketSet, way: u64, socket: u64) -> Place {
+    let way = way as usize & (WAYS - 1);
+    // SAFETY: `set` points to a whole `SocketSet` of the map, and `way` is below `WAYS`.
+    unsafe {
+        Place {
+            key: NonNull::new_unchecked((&raw mut (*set).keys).cast::<u64>().add(way)),
+            slot: NonNull::new_unchecked((&raw mut (*set).slots).cast::<Slot>().add(way)),
+            socket,
+        }
+    }
 }
 
 impl Place {
+    /// What is known of the socket; `None` if another socket's facts are here, which a lost race can leave.
     #[inline(always)]
-    pub(crate) fn meta(&self) -> Meta {
+    fn meta(&self) -> Option<Meta> {
         // SAFETY: points into a live map value.
-        Meta(unsafe { read_volatile(&raw const (*self.slot).meta) })
+        let meta = Meta(unsafe { read_volatile(&raw const (*self.slot.as_ptr()).meta) });
+        (meta.tag() == tag(self.socket)).then_some(meta)
     }
 
     #[inline(always)]
     pub(crate) fn since(&self) -> u64 {
         // SAFETY: as above.
-        unsafe { read_volatile(&raw const (*self.slot).since) }
+        unsafe { read_volatile(&raw const (*self.slot.as_ptr()).since) }
     }
 
     #[inline(always)]
     pub(crate) fn birth(&self) -> u64 {
         // SAFETY: as above.
-        unsafe { read_volatile(&raw const (*self.slot).birth) }
+        unsafe { read_volatile(&raw const (*self.slot.as_ptr()).birth) }
     }
 
     /// The owner's process id, 0 if unknown.
     #[inline(always)]
     pub(crate) fn owner(&self) -> u32 {
         // SAFETY: as above.
-        owner_pid(unsafe { read_volatile(&raw const (*self.slot).owner) }, self.tag).unwrap_or(0)
+        owner_pid(unsafe { read_volatile(&raw const (*self.slot.as_ptr()).owner) }, tag(self.socket)).unwrap_or(0)
     }
 
     /// Starts to remember `socket` here.
     #[inline(always)]
-    pub(crate) fn claim(&self, socket: u64, row: u16, state: u8, flags: u8, now: u64, owner: u32) {
+    pub(crate) fn claim(&self, row: u32, state: u64, flags: u8, now: u64, owner: u32) {
         // SAFETY: as above. The key comes first: from then on other sockets leave this way alone.
         unsafe {
-            write_volatile(self.key, socket);
-            write_volatile(&raw mut (*self.slot).meta, Meta::new(self.tag, row, state, flags).0);
-            write_volatile(&raw mut (*self.slot).since, now);
-            write_volatile(&raw mut (*self.slot).birth, now);
-            write_volatile(&raw mut (*self.slot).owner, owner_word(self.tag, owner));
+            write_volatile(self.key.as_ptr(), self.socket);
+            write_volatile(&raw mut (*self.slot.as_ptr()).meta, Meta::new(tag(self.socket), row as u16, state as u8, flags).0);
+            write_volatile(&raw mut (*self.slot.as_ptr()).since, now);
+            write_volatile(&raw mut (*self.slot.as_ptr()).birth, now);
+            write_volatile(&raw mut (*self.slot.as_ptr()).owner, owner_word(tag(self.socket), owner));
         }
     }
 
     /// Notes that the socket entered `state`.
     #[inline(always)]
-    pub(crate) fn enter(&self, meta: Meta, state: u8, now: u64) {
+    pub(crate) fn enter(&self, meta: Meta, state: u64, now: u64) {
         // SAFETY: as above.
         unsafe {
-            write_volatile(&raw mut (*self.slot).meta, meta.entered(state).0);
-            write_volatile(&raw mut (*self.slot).since, now);
+            write_volatile(&raw mut (*self.slot.as_ptr()).meta, meta.entered(state as u8).0);
+            write_volatile(&raw mut (*self.slot.as_ptr()).since, now);
         }
     }
 
@@ -99,6 +136,6 @@ impl Place {
     #[inline(always)]
     pub(crate) fn release(&self) {
         // SAFETY: as above.
-        unsafe { write_volatile(self.key, 0) }
+        unsafe { write_volatile(self.key.as_ptr(), 0) }
     }
 }

@@ -14,5 +14,5 @@ fn main() {
     }
     for n in c.namespaces().unwrap() { println!("ns {}", n.inode); for (i, v) in c.cells(n.row).unwrap().iter().enumerate() { if *v > 0 { if i < 27 { print!("{}->{} {v}; ", EDGES[i].from.name(), EDGES[i].to.name()) } else { print!("#{i} {v}; ") } } } println!() }
     let h = c.host().unwrap();
-    println!("gaps {} untracked {} folded {} illegal {} unknown {:?}", h.gaps, h.untracked, h.folded, h.illegal, h.unknown_age);
+    println!("nested {} gaps {} untracked {} folded {} illegal {} unknown {:?}", h.nested, h.gaps, h.untracked, h.folded, h.illegal, h.unknown_age);
 }

@@ -10,9 +10,9 @@ use tcpwatch_common::state::TcpState;
 
 use crate::emit::{self, Fact};
 use crate::maps::{CONTROL, HOST, RESET_REASONS, reset_args};
-use crate::programs::add;
+use crate::programs::add_shared;
 use crate::read::Typed;
-use crate::table::{self, Found};
+use crate::table;
 
 #[btf_tracepoint(function = "tcp_receive_reset")]
 pub(crate) fn reset_received(ctx: BtfTracePointContext) -> i32 {
@@ -20,7 +20,7 @@ pub(crate) fn reset_received(ctx: BtfTracePointContext) -> i32 {
     let Some(host) = HOST.get_ptr_mut(0) else { return 0 };
     // SAFETY: the record of this CPU.
     let host = unsafe { &mut *host };
-    add(Some(&mut host.resets_received), 1);
+    add_shared(Some(&mut host.resets_received), 1);
     if is_wanted(Kind::ResetReceived) {
         tell(host, socket, Kind::ResetReceived, 0);
     }
@@ -33,15 +33,15 @@ pub(crate) fn reset_sent(ctx: BtfTracePointContext) -> i32 {
     let Some(host) = HOST.get_ptr_mut(0) else { return 0 };
     // SAFETY: the record of this CPU.
     let host = unsafe { &mut *host };
-    add(Some(&mut host.resets_sent), 1);
+    add_shared(Some(&mut host.resets_sent), 1);
     // Newer kernels pass their reason. The loader says how many arguments this one passes.
     let reason = if reset_args() > 2 { ctx.arg::<u32>(2) } else { 0 };
     if let Some(counter) = RESET_REASONS.get_ptr_mut(reason) {
         // SAFETY: this CPU's counter.
-        add(unsafe { counter.as_mut() }, 1);
+        add_shared(unsafe { counter.as_mut() }, 1);
     }
     if socket.0.is_null() {
-        add(Some(&mut host.resets_sent_no_socket), 1);
+        add_shared(Some(&mut host.resets_sent_no_socket), 1);
         return 0;
     }
     // Mini-sockets are told by newer kernels; they share only the common part with a socket.
@@ -61,10 +61,7 @@ fn is_wanted(kind: Kind) -> bool {
 #[inline(always)]
 fn tell(host: &mut HostCounters, socket: Typed, kind: Kind, reason: u32) {
     let state: u8 = socket.load(Field::State);
-    let (owner, flags) = match table::find(socket.identity()) {
-        Found::Known(place) => (place.owner(), place.meta().flags()),
-        Found::Missing(_) => (0, 0),
-    };
+    let (owner, flags) = table::recall(socket.identity());
     let fact = Fact {
         kind,
         // SAFETY: a helper without preconditions.

@@ -12,9 +12,9 @@ use tcpwatch_common::state::TcpState;
 use crate::emit::{self, Fact};
 use crate::maps::{CONTROL, HOST, LISTENERS, retransmit_args};
 use crate::namespace::inode_of;
-use crate::programs::add;
+use crate::programs::add_shared;
 use crate::read::Typed;
-use crate::table::{self, Found};
+use crate::table;
 
 /// SYN, data and FIN segments of full sockets, tail loss probes among them.
 #[btf_tracepoint(function = "tcp_retransmit_skb")]
@@ -49,7 +49,7 @@ fn count(socket: Typed, kind: Retransmit, error: u32) {
     let Some(host) = HOST.get_ptr_mut(0) else { return };
     // SAFETY: the record of this CPU.
     let host = unsafe { &mut *host };
-    add(host.retransmits.get_mut(kind as usize), 1);
+    add_shared(host.retransmits.get_mut(kind as usize), 1);
     if CONTROL.get(0).is_some_and(|control| control.wanted & Kind::Retransmit.bit() != 0) {
         tell(host, socket, kind, error);
     }
@@ -58,10 +58,7 @@ fn count(socket: Typed, kind: Retransmit, error: u32) {
 #[inline(always)]
 fn tell(host: &mut HostCounters, socket: Typed, kind: Retransmit, error: u32) {
     let state: u8 = socket.load(Field::State);
-    let (owner, flags) = match table::find(socket.identity()) {
-        Found::Known(place) => (place.owner(), place.meta().flags()),
-        Found::Missing(_) => (0, 0),
-    };
+    let (owner, flags) = table::recall(socket.identity());
     let fact = Fact {
         kind: Kind::Retransmit,
         // SAFETY: a helper without preconditions.
@@ -84,7 +81,7 @@ fn of_listener(socket: Typed) {
     let key = socket.identity();
     if let Some(listener) = LISTENERS.get_ptr_mut(key) {
         // SAFETY: a record of the map.
-        return add(Some(unsafe { &mut (*listener).synack_retransmits }), 1);
+        return add_shared(Some(unsafe { &mut (*listener).synack_retransmits }), 1);
     }
     let mut listener = Listener { synack_retransmits: 1, ..Listener::default() };
     listener.netns = inode_of(socket);
@@ -95,6 +92,6 @@ fn of_listener(socket: Typed) {
         && let Some(listener) = LISTENERS.get_ptr_mut(key)
     {
         // SAFETY: as above; another CPU entered it first.
-        add(Some(unsafe { &mut (*listener).synack_retransmits }), 1);
+        add_shared(Some(unsafe { &mut (*listener).synack_retransmits }), 1);
     }
 }

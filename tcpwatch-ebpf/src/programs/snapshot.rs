@@ -15,9 +15,9 @@ use tcpwatch_common::state::TcpState;
 use crate::emit;
 use crate::maps::{CENSUS_COUNTS, CONTROL, salt};
 use crate::namespace::row_of;
-use crate::programs::{add, adopt};
+use crate::programs::{add_shared, adopt};
 use crate::read::{Any, Typed};
-use crate::table::{self, Found};
+use crate::table;
 
 /// `struct bpf_iter__tcp`.
 #[repr(C)]
@@ -51,7 +51,7 @@ fn census(ctx: *mut IterContext) -> i32 {
     let state = shown_state(socket);
     if let Some(counts) = CENSUS_COUNTS.get_ptr_mut(0) {
         // SAFETY: a whole record of the map.
-        add(unsafe { (*counts).get_mut(state as usize & (CENSUS_SLOTS - 1)) }, 1);
+        add_shared(unsafe { (*counts).get_mut(state as usize & (CENSUS_SLOTS - 1)) }, 1);
     }
     if is_full(state, socket) && CONTROL.get(0).is_some_and(|control| control.adopting != 0) {
         meet(socket, state);
@@ -98,13 +98,14 @@ fn is_full(shown: u8, socket: Typed) -> bool {
 /// Enters a socket that no event has told of.
 #[inline(always)]
 fn meet(socket: Typed, state: u8) {
-    let Found::Missing(place) = table::find(socket.identity()) else { return };
+    let mut scratch = 0;
+    let (place, None) = table::find(socket.identity(), &mut scratch) else { return };
     let row = row_of(socket);
     adopt(row, u64::from(state));
     if let Some(place) = place {
         // SAFETY: a helper without preconditions.
         let now = unsafe { bpf_ktime_get_ns() };
-        place.claim(socket.identity(), row as u16, state, BIRTH_UNKNOWN | SINCE_UNKNOWN | ROLE_UNKNOWN, now, 0);
+        place.claim(row, u64::from(state), BIRTH_UNKNOWN | SINCE_UNKNOWN | ROLE_UNKNOWN, now, 0);
     }
 }
 
@@ -125,10 +126,11 @@ fn describe(row: &mut Row, socket: Typed) {
     {
         row.inode = Any(file).read::<u64>(Field::SocketFileInode).unwrap_or(0);
     }
-    if let Found::Known(place) = table::find(socket.identity()) {
+    let mut scratch = 0;
+    if let (Some(place), Some(meta)) = table::find(socket.identity(), &mut scratch) {
         // SAFETY: a helper without preconditions.
         let now = unsafe { bpf_ktime_get_ns() };
-        row.flags = place.meta().flags();
+        row.flags = meta.flags();
         row.pid = place.owner();
         if row.flags & SINCE_UNKNOWN == 0 {
             row.in_state = now.saturating_sub(place.since());

@@ -27,8 +27,10 @@ pub struct Program {
 }
 
 /// Every program that the daemon loads.
-pub const PROGRAMS: [Program; 7] = [
+pub const PROGRAMS: [Program; 8] = [
     Program { name: program::TRANSITION, hook: Hook::Tracepoint("inet_sock_set_state"), lost: None },
+    // After `transition`: programs run in the order in which they are attached.
+    Program { name: program::TRANSITION_NESTED, hook: Hook::Tracepoint("inet_sock_set_state"), lost: None },
     Program {
         name: program::RETRANSMIT,
         hook: Hook::Tracepoint("tcp_retransmit_skb"),

@@ -97,10 +97,12 @@ impl Counters {
 
     /// The host's counters, all CPUs together.
     pub fn host(&self) -> Result<Box<HostCounters>, CountersError> {
-        let values = self.host.get(&0, 0).map_err(|source| CountersError { name: map::HOST, source })?;
         let mut sum = vec![0u64; HostCounters::WORDS];
-        for cpu in values.iter() {
-            add_words(&mut sum, cpu);
+        for record in 0..HostCounters::RECORDS {
+            let values = self.host.get(&record, 0).map_err(|source| CountersError { name: map::HOST, source })?;
+            for cpu in values.iter() {
+                add_words(&mut sum, cpu);
+            }
         }
         Ok(Box::new(HostCounters::from_words(&sum)))
     }

@@ -1,0 +1,68 @@
+//! What a transition to CLOSE means: the cause, the mini-sockets it leaves, and what the kernel counts for it.
+
+use tcpwatch_common::cause::{Cause, Ending};
+use tcpwatch_common::cell;
+use tcpwatch_common::event::NO_CAUSE;
+use tcpwatch_common::host::HostCounters;
+use tcpwatch_common::offsets::Field;
+use tcpwatch_common::state::TcpState;
+
+use crate::maps::LISTENERS;
+use crate::programs::add;
+use crate::programs::transition::{Change, count};
+use crate::read::Typed;
+
+/// `SOCK_DEAD` and `SOCK_DONE`, the first two socket flags in every kernel.
+const SOCK_DEAD: u64 = 1;
+const SOCK_DONE: u64 = 2;
+
+/// Derives the cause and counts it.
+#[inline(always)]
+pub(super) fn end(host: &mut HostCounters, change: &Change, row: u32) -> u8 {
+    let &Change { socket, old, .. } = change;
+    let Some(from) = TcpState::from_kernel(old as u32) else { return NO_CAUSE };
+    let flags: u64 = socket.load(Field::Flags);
+    let mut ending =
+        Ending { error: socket.load::<u32>(Field::Error), done: flags & SOCK_DONE != 0, unread: false };
+    if ending.error == 0 && matches!(from, TcpState::Established | TcpState::CloseWait) {
+        ending.unread = has_unread(socket, ending.done);
+    }
+    match from {
+        TcpState::FinWait2 | TcpState::Closing => {
+            if Cause::is_time_wait(from, ending) {
+                count(row, cell::TIME_WAIT_ENTERED);
+            } else if Cause::is_orphan_fin_wait2(from, ending) {
+                count(row, cell::FIN_WAIT2_ORPHANED);
+            }
+        }
+        TcpState::SynSent if ending.error == 0 => {
+            count(row, cell::CONNECT_GIVEN_UP);
+            if socket.any().read::<u32>(Field::SegmentsOut) == Some(0) {
+                count(row, cell::CONNECT_NEVER_SENT);
+            }
+        }
+        TcpState::SynRecv if ending.error != 0 || flags & SOCK_DEAD != 0 => count(row, cell::SYN_RECV_FAILED),
+        TcpState::Listen => {
+            let _ = LISTENERS.remove(socket.identity());
+        }
+        _ => {}
+    }
+    let cause = Cause::derive(from, ending) as u8;
+    if let Some(endings) = host.endings.get_mut(from.index()) {
+        add(endings.get_mut((cause & 7) as usize), 1);
+    }
+    cause
+}
+
+/// Whether data was received that the application never read. At this point the kernel has emptied the queue, but
+/// the sequence numbers still tell; a received FIN takes one.
+#[inline(always)]
+fn has_unread(socket: Typed, done: bool) -> bool {
+    let socket = socket.any();
+    let (Some(next), Some(copied)) =
+        (socket.read::<u32>(Field::ReceiveNext), socket.read::<u32>(Field::CopiedSequence))
+    else {
+        return false;
+    };
+    next.wrapping_sub(copied) > u32::from(done)
+}
