@@ -33,6 +33,7 @@ pub mod global {
     pub const SET_MASK: &str = "SET_MASK";
     pub const RESET_ARGS: &str = "RESET_ARGS";
     pub const RETRANSMIT_ARGS: &str = "RETRANSMIT_ARGS";
+    pub const TCP_CAST: &str = "TCP_CAST";
     pub const SALT: &str = "SALT";
     pub const RING_QUARTER: &str = "RING_QUARTER";
 }

@@ -77,7 +77,7 @@ fn describe(event: &mut Event, socket: Typed, fact: &Fact) {
     event.local_port = socket.load(Field::LocalPort);
     if event.local_port == 0 {
         // At CLOSE an automatically bound socket has given its port back, but still knows it here.
-        event.local_port = u16::from_be(socket.any().read(Field::SourcePort).unwrap_or(0));
+        event.local_port = u16::from_be(socket.tcp_field(Field::SourcePort).unwrap_or(0));
     }
     event.remote_port = u16::from_be(socket.load(Field::RemotePort));
     event.family = local_address(&mut event.local, socket, family);

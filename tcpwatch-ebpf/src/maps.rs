@@ -75,6 +75,10 @@ static RESET_ARGS: u32 = 2;
 #[unsafe(no_mangle)]
 static RETRANSMIT_ARGS: u32 = 2;
 
+/// 1 if the kernel has the helper `bpf_skc_to_tcp_sock`.
+#[unsafe(no_mangle)]
+static TCP_CAST: u32 = 0;
+
 /// A secret that makes socket ids useless for finding kernel addresses.
 #[unsafe(no_mangle)]
 static SALT: u64 = 0;
@@ -97,6 +101,7 @@ macro_rules! global {
 global!(set_mask, u32, SET_MASK);
 global!(reset_args, u32, RESET_ARGS);
 global!(retransmit_args, u32, RETRANSMIT_ARGS);
+global!(tcp_cast, u32, TCP_CAST);
 global!(salt, u64, SALT);
 global!(ring_quarter, u64, RING_QUARTER);
 

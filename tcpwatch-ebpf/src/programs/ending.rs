@@ -37,7 +37,7 @@ pub(super) fn end(host: &mut HostCounters, change: &Change, row: u32) -> u8 {
         }
         TcpState::SynSent if ending.error == 0 => {
             count(row, cell::CONNECT_GIVEN_UP);
-            if socket.any().read::<u32>(Field::SegmentsOut) == Some(0) {
+            if socket.tcp_field::<u32>(Field::SegmentsOut) == Some(0) {
                 count(row, cell::CONNECT_NEVER_SENT);
             }
         }
@@ -58,9 +58,8 @@ pub(super) fn end(host: &mut HostCounters, change: &Change, row: u32) -> u8 {
 /// the sequence numbers still tell; a received FIN takes one.
 #[inline(always)]
 fn has_unread(socket: Typed, done: bool) -> bool {
-    let socket = socket.any();
     let (Some(next), Some(copied)) =
-        (socket.read::<u32>(Field::ReceiveNext), socket.read::<u32>(Field::CopiedSequence))
+        (socket.tcp_field::<u32>(Field::ReceiveNext), socket.tcp_field::<u32>(Field::CopiedSequence))
     else {
         return false;
     };

@@ -37,7 +37,7 @@ pub(super) fn handshake(host: &mut HostCounters, socket: Typed, old: u64, in_sta
         if in_state != UNKNOWN {
             observe(host.handshake.get_mut(Role::Active as usize), in_state);
         }
-    } else if let Some(srtt) = socket.any().read::<u32>(Field::Srtt) {
+    } else if let Some(srtt) = socket.tcp_field::<u32>(Field::Srtt) {
         // The first sample is the time from SYN-ACK to ACK, in eighths of a microsecond. There is none when the
         // SYN-ACK was sent twice or was a cookie.
         if srtt != 0 {

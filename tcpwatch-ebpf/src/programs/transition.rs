@@ -138,7 +138,7 @@ fn on_transition(host: &mut HostCounters, socket: Typed, old: u64, new: u64) {
 #[inline(always)]
 fn now(socket: Typed, traits: u8) -> u64 {
     if traits & traits::BY_SEGMENT != 0
-        && let Some(now) = socket.any().read::<u64>(Field::Clock)
+        && let Some(now) = socket.tcp_field::<u64>(Field::Clock)
     {
         return now;
     }
@@ -283,7 +283,7 @@ fn runs_in_owner(change: &Change, error: u32, in_state: u64) -> bool {
         // A close during the handshake is made up for right after ESTABLISHED, when the last segment comes; and
         // MPTCP closes its subflows from a worker.
         return in_state > SAME_CALL_NS
-            && change.socket.any().read::<u8>(Field::IsMptcp).unwrap_or(0) & 1 == 0;
+            && change.socket.tcp_field::<u8>(Field::IsMptcp).unwrap_or(0) & 1 == 0;
     }
     change.is(traits::END)
         && !change.is(traits::BY_SEGMENT)

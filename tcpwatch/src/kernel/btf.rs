@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use raw::{
-    ARRAY, CONST, ENUM, ENUM64, FLOAT, FUNC_PROTO, INT, MAGIC, MAX_CHAIN, PTR, RESTRICT, STRUCT, Sections,
+    ARRAY, CONST, ENUM, ENUM64, FLOAT, FUNC, FUNC_PROTO, INT, MAGIC, MAX_CHAIN, PTR, RESTRICT, STRUCT, Sections,
     TYPE_HEAD, TYPE_TAG, TYPEDEF, Type, UNION, VERSION, VOLATILE,
 };
 
@@ -145,6 +145,12 @@ impl Btf {
         Ok(BitField { byte_offset: bit / 8, bit_shift: bit % 8, bits })
     }
 
+    /// Whether the kernel has a function of this name; helpers are functions too.
+    #[must_use]
+    pub fn has_function(&self, name: &str) -> bool {
+        self.called(name).flatten().any(|ty| ty.kind() == FUNC)
+    }
+
     /// Counts the arguments a `tp_btf` program sees; `None` if there is no such tracepoint.
     #[must_use]
     pub fn tracepoint_args(&self, name: &str) -> Option<usize> {
@@ -168,7 +174,7 @@ impl Btf {
         for id in 0.. {
             let Some(words @ [_, ..]) = self.words.get(start..) else { break };
             let ty = Type::read(id, words)?;
-            let sought = matches!(ty.kind(), STRUCT | ENUM | ENUM64 | TYPEDEF);
+            let sought = matches!(ty.kind(), STRUCT | ENUM | ENUM64 | TYPEDEF | FUNC);
             if sought && !self.text(id, ty.name)?.is_empty() {
                 self.named.push((ty.name, id));
             }

@@ -146,6 +146,7 @@ fn load_object(
     let arguments = |tracepoint| u32::try_from(types.tracepoint_args(tracepoint).unwrap_or(0)).unwrap_or(0);
     let (reset_args, retransmit_args) = (arguments("tcp_send_reset"), arguments("tcp_retransmit_skb"));
     let (set_mask, quarter) = (sets - 1, u64::from(options.ring_bytes / 4));
+    let tcp_cast = u32::from(types.has_function("bpf_skc_to_tcp_sock"));
     let salt = salt();
     let log_level: u8 = if options.log { 0xff } else { 0 };
     EbpfLoader::new()
@@ -159,6 +160,7 @@ fn load_object(
         .override_global(global::SET_MASK, &set_mask, true)
         .override_global(global::RESET_ARGS, &reset_args, true)
         .override_global(global::RETRANSMIT_ARGS, &retransmit_args, true)
+        .override_global(global::TCP_CAST, &tcp_cast, true)
         .override_global(global::SALT, &salt, true)
         .override_global(global::RING_QUARTER, &quarter, true)
         .override_global("AYA_LOG_LEVEL", &log_level, false)
