@@ -64,8 +64,10 @@ pub const DONE: usize = 4;
 pub struct HostCounters {
     /// 1 while this CPU is counting a transition.
     pub busy: u64,
-    /// Where a number is put and taken out again so that the verifier forgets what it was.
-    pub scratch: u64,
+    /// Where numbers are put and taken out again so that the verifier forgets what they were.
+    pub scratch: [u64; 3],
+    /// The namespace that this CPU met last, and its row.
+    pub last_namespace: [u64; 2],
     /// Transitions that the first program has counted and the second has not yet seen, each by a number; 0 is free.
     /// Interrupts nest, so there can be more than one.
     pub done: [u64; DONE],
@@ -127,7 +129,8 @@ impl HostCounters {
         let words = &mut words;
         Self {
             busy: word(words),
-            scratch: word(words),
+            scratch: array(words, word),
+            last_namespace: array(words, word),
             done: array(words, word),
             time_in_state: array(words, histogram),
             unknown_age: array(words, word),
@@ -172,7 +175,7 @@ mod tests {
             *word = place as u64;
         }
         let host = HostCounters::from_words(&words);
-        assert_eq!(host.time_in_state[0].buckets[0], 6);
+        assert_eq!(host.time_in_state[0].buckets[0], 10);
         assert_eq!(host.unknown_age[0], core::mem::offset_of!(HostCounters, unknown_age) as u64 / 8);
         assert_eq!(host.endings[1][0], core::mem::offset_of!(HostCounters, endings) as u64 / 8 + 8);
         assert_eq!(host.folded, core::mem::offset_of!(HostCounters, folded) as u64 / 8);

@@ -60,7 +60,7 @@ fn way_of(set: *mut SocketSet, key: u64) -> u64 {
 /// Makes the verifier forget that it knows the number on each of the search's nine ways out, so that it walks what
 /// follows once and not nine times.
 #[inline(always)]
-fn launder(number: u64, scratch: &mut u64) -> u64 {
+pub(crate) fn launder(number: u64, scratch: &mut u64) -> u64 {
     // SAFETY: a plain reference.
     unsafe {
         write_volatile(scratch, number);

@@ -100,7 +100,7 @@ fn is_full(shown: u8, socket: Typed) -> bool {
 fn meet(socket: Typed, state: u8) {
     let mut scratch = 0;
     let (place, None) = table::find(socket.identity(), &mut scratch) else { return };
-    let row = row_of(socket);
+    let row = row_of(socket, None);
     adopt(row, u64::from(state));
     if let Some(place) = place {
         // SAFETY: a helper without preconditions.

@@ -19,7 +19,7 @@ use crate::maps::{ADOPTED, CELLS, CONTROL, HOST, ILLEGAL};
 use crate::namespace::row_of;
 use crate::programs::{add, add_shared, ending, nested, observe};
 use crate::read::Typed;
-use crate::table::{self, Place};
+use crate::table::{self, Place, launder};
 
 const IPPROTO_TCP: u16 = 6;
 const IPPROTO_MPTCP: u16 = 262;
@@ -108,23 +108,43 @@ struct Past {
     expected: u8,
 }
 
+impl Past {
+    /// The same facts, without what the verifier knows of them on each of the many ways here: from here on it walks
+    /// one way.
+    #[inline(always)]
+    fn launder(self, scratch: &mut [u64; 3]) -> Self {
+        let [_, in_state, rest] = scratch;
+        let Self { row, owner, expected, flags, .. } = self;
+        let packed = u64::from(owner) << 32 | u64::from(row) << 16 | u64::from(expected) << 8 | u64::from(flags);
+        let packed = launder(packed, rest);
+        Self {
+            row: (packed >> 16) as u32 & 0xffff,
+            in_state: launder(self.in_state, in_state),
+            flags: packed as u8,
+            owner: (packed >> 32) as u32,
+            expected: (packed >> 8) as u8,
+        }
+    }
+}
+
 #[inline(always)]
 fn on_transition(host: &mut HostCounters, socket: Typed, old: u64, new: u64) {
     let pair = pair(old as usize, new as usize);
     let traits = TRAITS_BY_PAIR[pair];
     let change = Change { socket, old, new, traits, now: now(socket, traits) };
-    let (place, meta) = table::find(socket.identity(), &mut host.scratch);
+    let (place, meta) = table::find(socket.identity(), &mut host.scratch[0]);
     let past = match (&place, meta) {
         (Some(place), Some(meta)) if !change.is(traits::BIRTH) => follow(host, &change, place, meta),
         _ => meet(host, &change, place, meta),
     };
-    let cause = if change.is(traits::END) { ending::end(host, &change, past.row) } else { NO_CAUSE };
+    let past = past.launder(&mut host.scratch);
     let cell = CELL_BY_PAIR[pair];
     if cell == cell::NONE {
         illegal(host, past.row, &change);
     } else {
         count(past.row, cell as usize);
     }
+    let cause = if change.is(traits::END) { ending::end(host, &change, past.row) } else { NO_CAUSE };
     let Some(control) = CONTROL.get(0) else { return };
     if control.wanted != 0 || cell == cell::NONE || past.expected != 0 {
         tell(host, &change, &past, cause);
@@ -158,7 +178,7 @@ pub(super) fn count(row: u32, cell: usize) {
 /// The row of the socket's namespace; what has none left is counted as folded.
 #[inline(always)]
 fn row(host: &mut HostCounters, socket: Typed) -> u32 {
-    let row = row_of(socket);
+    let row = row_of(socket, Some(&mut host.last_namespace));
     if row == cell::OVERFLOW_ROW {
         add(Some(&mut host.folded), 1);
     }
