@@ -107,11 +107,11 @@ pub const EDGES: [Edge; cell::EDGES] = [
 
 /// Counter cell by [`pair`]; [`cell::NONE`] for pairs that are not legal. Without pointers, so that the kernel
 /// side can have it in its read-only data.
-pub static CELL_BY_PAIR: [u8; 256] = CELLS_BY_PAIR;
+pub static CELL_BY_PAIR: [u8; PAIRS] = CELLS_BY_PAIR;
 
 /// The verdict's number by [`pair`].
-pub static VERDICT_BY_PAIR: [u8; 256] = {
-    let mut table = [Verdict::Illegal as u8; 256];
+pub static VERDICT_BY_PAIR: [u8; PAIRS] = {
+    let mut table = [Verdict::Illegal as u8; PAIRS];
     let mut i = 0;
     while i < EDGES.len() {
         table[pair(EDGES[i].from as usize, EDGES[i].to as usize)] = EDGES[i].verdict as u8;
@@ -140,8 +140,8 @@ pub mod traits {
 }
 
 /// The [`traits`] by [`pair`].
-pub static TRAITS_BY_PAIR: [u8; 256] = {
-    let mut table = [0; 256];
+pub static TRAITS_BY_PAIR: [u8; PAIRS] = {
+    let mut table = [0; PAIRS];
     let mut from = 1;
     while from <= TcpState::COUNT {
         let mut to = 1;
@@ -176,14 +176,20 @@ const fn traits_of(from: TcpState, to: TcpState) -> u8 {
     bits
 }
 
-/// Position of a pair of kernel state numbers in tables of 256.
+/// Position of a pair of kernel state numbers in tables of [`PAIRS`].
+///
+/// The stride is no power of two, so that the compiler adds the two parts: had it to combine their bits, verifiers
+/// before Linux 6.8 would lose the bounds of the result.
 #[inline]
 pub const fn pair(from: usize, to: usize) -> usize {
-    (from & 15) << 4 | to & 15
+    (from & 15) * 19 + (to & 15)
 }
 
-const CELLS_BY_PAIR: [u8; 256] = {
-    let mut table = [cell::NONE; 256];
+/// Length of tables indexed by [`pair`].
+pub const PAIRS: usize = pair(15, 15) + 1;
+
+const CELLS_BY_PAIR: [u8; PAIRS] = {
+    let mut table = [cell::NONE; PAIRS];
     let mut i = 0;
     while i < EDGES.len() {
         #[expect(clippy::cast_possible_truncation, reason = "there are 27 edges")]
