@@ -278,10 +278,13 @@ impl Listener {
 /// Sockets by kernel state number as one walk of the iterator found them.
 pub type Census = [u64; CENSUS_SLOTS];
 
+/// Where a [`Census`] counts mini-sockets that stand for FIN_WAIT2.
+pub const FIN_WAIT2_MINIS: usize = 14;
+
 /// A power of two above [`TcpState::COUNT`], so that an index can be masked.
 pub const CENSUS_SLOTS: usize = 16;
 
-const _: () = assert!(CENSUS_SLOTS > TcpState::COUNT);
+const _: () = assert!(CENSUS_SLOTS > FIN_WAIT2_MINIS && FIN_WAIT2_MINIS > TcpState::COUNT);
 
 #[cfg(test)]
 mod tests {

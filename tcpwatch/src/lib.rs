@@ -1,3 +1,15 @@
-//! tcpwatch
+//! tcpwatch watches every TCP socket's state, checks each transition, and explains what is wrong.
+//!
+//! Data travels one way: [`source`] makes a [`sample::Sample`] from the kernel's side ([`kernel`]) and from the host
+//! ([`host`]); [`model`] turns samples into a report; [`view`] is what people see of it, and [`serve`] and [`cli`]
+//! show it. [`daemon`] wires them. See ARCHITECTURE.md.
+
+#![deny(unsafe_code)]
+
+pub mod feed;
+#[expect(unsafe_code, reason = "borrows the ring's file descriptor, which aya only gives as a number")]
 pub mod kernel;
 pub mod host;
+pub mod model;
+pub mod sample;
+pub mod view;

@@ -1,1 +1,89 @@
-fn main() {}
+//! Everything a developer runs, from bringing the tools to booting other kernels.
+//!
+//! Each command lives in the file of its name, and this one only finds it. `ci` is the other commands in order:
+//! what the gate runs, anybody can run alone.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to its terminal")]
+
+mod bench;
+mod build;
+mod ci;
+mod elf;
+mod packages;
+mod process;
+mod project;
+mod run;
+mod setup;
+mod test;
+mod tidy;
+mod vm;
+
+use std::env;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use project::Project;
+
+const USAGE: &str = "\
+Usage: cargo xtask <COMMAND>
+
+  setup           bring the compiler parts and the BPF linker that are missing
+  build           build the static release binary, target/dist/tcpwatch
+  run [ARGS…]     build, then start `tcpwatch run ARGS` as root
+  test [FILTER…]  run the unit tests and the live tests, these as root
+  bench [ARGS…]   measure what watching costs, as root
+  vm [SUITE…]     run the live tests on the kernels of Debian suites, under QEMU
+  tidy            check the rules between the modules, the links and the metric names
+  ci              all the checks above, and what cargo checks: the gate
+
+Examples:
+  cargo xtask test                    everything
+  cargo xtask test proc_net           tests with proc_net in their names
+  cargo xtask vm bullseye sid         the oldest and the newest kernel only
+  cargo xtask run --help              what the daemon can be told
+
+CARGO_TARGET_DIR moves target/. DEBIAN_MIRROR=<address> is where `vm` finds kernels.
+";
+
+/// `EX_USAGE` of sysexits(3).
+const BAD_USAGE: u8 = 64;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = env::args().skip(1).collect();
+    let (command, rest) = match args.split_first() {
+        Some((command, rest)) => (command.as_str(), rest),
+        None => ("help", args.as_slice()),
+    };
+    if matches!(command, "help" | "--help" | "-h") {
+        print!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
+    match dispatch(command, rest) {
+        Some(Ok(())) => ExitCode::SUCCESS,
+        Some(Err(error)) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+        None => {
+            eprint!("error: there is no `cargo xtask {}`\n\n{USAGE}", args.join(" "));
+            ExitCode::from(BAD_USAGE)
+        }
+    }
+}
+
+/// None when there is no such command, or when it does not take these arguments.
+fn dispatch(command: &str, args: &[String]) -> Option<Result<()>> {
+    let project = &Project::find();
+    let names = !args.iter().any(|arg| arg.starts_with('-'));
+    match command {
+        "setup" if args.is_empty() => Some(setup::command(project)),
+        "build" if args.is_empty() => Some(build::build(project).map(drop)),
+        "run" => Some(run::run(project, args)),
+        "test" if names => Some(test::test(project, args)),
+        "bench" => Some(bench::bench(project, args)),
+        "vm" if names => Some(vm::command::live(project, args)),
+        "tidy" if args.is_empty() => Some(tidy::tidy(project)),
+        "ci" if args.is_empty() => Some(ci::ci(project)),
+        _ => None,
+    }
+}

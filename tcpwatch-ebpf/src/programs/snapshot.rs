@@ -7,7 +7,7 @@
 use core::ffi::c_void;
 
 use aya_ebpf::helpers::{bpf_ktime_get_ns, generated::bpf_seq_write};
-use tcpwatch_common::event::{CENSUS_SLOTS, Row, UNKNOWN};
+use tcpwatch_common::event::{CENSUS_SLOTS, FIN_WAIT2_MINIS, Row, UNKNOWN};
 use tcpwatch_common::offsets::Field;
 use tcpwatch_common::socket::{BIRTH_UNKNOWN, ROLE_UNKNOWN, SINCE_UNKNOWN};
 use tcpwatch_common::state::TcpState;
@@ -34,6 +34,7 @@ struct Meta {
     seq: *mut c_void,
 }
 
+const FIN_WAIT2: u8 = TcpState::FinWait2 as u8;
 const CLOSE: u8 = TcpState::Close as u8;
 const TIME_WAIT: u8 = TcpState::TimeWait as u8;
 const NEW_SYN_RECV: u8 = TcpState::NewSynRecv as u8;
@@ -50,8 +51,10 @@ fn census(ctx: *mut IterContext) -> i32 {
     let socket = Typed(socket);
     let state = shown_state(socket);
     if let Some(counts) = CENSUS_COUNTS.get_ptr_mut(0) {
+        let is_mini = state == FIN_WAIT2 && !is_full(state, socket);
+        let slot = if is_mini { FIN_WAIT2_MINIS } else { state as usize & (CENSUS_SLOTS - 1) };
         // SAFETY: a whole record of the map.
-        add_shared(unsafe { (*counts).get_mut(state as usize & (CENSUS_SLOTS - 1)) }, 1);
+        add_shared(unsafe { (*counts).get_mut(slot) }, 1);
     }
     if is_full(state, socket) && CONTROL.get(0).is_some_and(|control| control.adopting != 0) {
         meet(socket, state);

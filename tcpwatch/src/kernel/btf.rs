@@ -243,7 +243,7 @@ impl Btf {
         })
     }
 
-    fn walk(&self, root: &Type, path: &str) -> Result<Option<Place>, Flaw> {
+    fn walk(&self, root: &Type<'_>, path: &str) -> Result<Option<Place>, Flaw> {
         let misplaced = Flaw::Place { id: root.id };
         let mut here = Step { bit: 0, bits: 0, type_id: root.id };
         for part in path.split('.') {
@@ -326,7 +326,7 @@ impl Btf {
         Err(Flaw::Chain { id })
     }
 
-    fn values(&self, ty: &Type) -> Result<Option<Vec<(i64, String)>>, Flaw> {
+    fn values(&self, ty: &Type<'_>) -> Result<Option<Vec<(i64, String)>>, Flaw> {
         let values: Vec<(u32, i64)> = match ty.kind() {
             ENUM => {
                 let signed = ty.kind_flag();

@@ -1,0 +1,165 @@
+//! How many sockets are in each state, as `ss` counts them.
+
+use std::collections::BTreeMap;
+
+use tcpwatch_common::TcpState;
+use tcpwatch_common::machine::{self, EDGES};
+
+use crate::sample::{NamespaceSample, Sample, StateCounts};
+
+/// The sockets of one namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NamespaceStates {
+    pub name: Option<String>,
+    /// By [`TcpState::index`], as `ss` shows them: half-open requests are SYN_RECV, FIN_WAIT2 mini-sockets are
+    /// FIN_WAIT2. `None` where it is not known.
+    pub counts: [Option<u64>; TcpState::COUNT],
+    /// The part of SYN_RECV that are half-open requests.
+    pub half_open: Option<u64>,
+    /// The part of FIN_WAIT2 that are mini-sockets.
+    pub fin_wait2_minis: Option<u64>,
+    /// Sockets older than the programs may be missing.
+    pub is_complete: bool,
+}
+
+/// Counts the sockets of every namespace that exists or has sockets.
+pub fn by_namespace(sample: &Sample) -> BTreeMap<u64, NamespaceStates> {
+    let mut all = BTreeMap::new();
+    for namespace in &sample.namespaces {
+        let states = of(namespace);
+        let has_sockets = states.counts.iter().flatten().any(|count| *count > 0);
+        // A later namespace may have the number of one that is gone.
+        if namespace.is_alive || (has_sockets && !all.contains_key(&namespace.inode)) {
+            all.insert(namespace.inode, states);
+        }
+    }
+    all
+}
+
+/// Sums over namespaces; `None` where one of them does not know.
+pub fn total(states: &BTreeMap<u64, NamespaceStates>) -> NamespaceStates {
+    let zero = NamespaceStates {
+        name: None,
+        counts: [Some(0); TcpState::COUNT],
+        half_open: Some(0),
+        fin_wait2_minis: Some(0),
+        is_complete: true,
+    };
+    states.values().fold(zero, |mut sum, one| {
+        for (sum, count) in sum.counts.iter_mut().zip(one.counts) {
+            *sum = plus(*sum, count);
+        }
+        sum.half_open = plus(sum.half_open, one.half_open);
+        sum.fin_wait2_minis = plus(sum.fin_wait2_minis, one.fin_wait2_minis);
+        sum.is_complete &= one.is_complete;
+        sum
+    })
+}
+
+fn plus(a: Option<u64>, b: Option<u64>) -> Option<u64> {
+    Some(a? + b?)
+}
+
+fn of(namespace: &NamespaceSample) -> NamespaceStates {
+    let census = namespace.census.as_ref();
+    let half_open = census.map(|census| census.counts[TcpState::NewSynRecv.index()]);
+    let time_wait = census.map(|census| census.counts[TcpState::TimeWait.index()]);
+    let fin_wait2_minis = census.map(|census| census.fin_wait2_minis);
+    let whole = whole_sockets(namespace).or_else(|| census.map(|census| census.counts));
+    let mut counts = [None; TcpState::COUNT];
+    for state in TcpState::RFC {
+        let whole = whole.map(|whole| whole[state.index()]);
+        counts[state.index()] = match state {
+            TcpState::SynRecv => plus(whole, half_open),
+            TcpState::FinWait2 => plus(whole, fin_wait2_minis),
+            TcpState::TimeWait => time_wait,
+            // Closed sockets are in no table of the kernel's, so `ss` shows none.
+            TcpState::Close => Some(0),
+            _ => whole,
+        };
+    }
+    NamespaceStates {
+        name: namespace.name.clone(),
+        counts,
+        half_open,
+        fin_wait2_minis,
+        is_complete: namespace.is_complete,
+    }
+}
+
+/// Whole sockets (no mini-sockets) by state, from what was there at first and every transition since.
+pub fn whole_sockets(namespace: &NamespaceSample) -> Option<StateCounts> {
+    let cells = namespace.cells.as_ref()?;
+    let mut counts = namespace.adopted.map(signed);
+    for (edge, times) in EDGES.iter().zip(cells) {
+        machine::apply(&mut counts, edge.from, edge.to, signed(*times));
+    }
+    for (from, to, times) in &namespace.illegal {
+        machine::apply(&mut counts, *from, *to, signed(*times));
+    }
+    // A socket older than the programs that has not been met yet is missing where it left from.
+    Some(counts.map(|count| u64::try_from(count).unwrap_or(0)))
+}
+
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tcpwatch_common::cell;
+    use tcpwatch_common::judge;
+
+    use super::*;
+    use crate::sample::Census;
+
+    fn namespace(transitions: &[(TcpState, TcpState, u64)]) -> NamespaceSample {
+        let mut cells = [0; cell::CELLS];
+        for (from, to, times) in transitions {
+            cells[judge(*from, *to).cell.expect("a legal edge")] += times;
+        }
+        NamespaceSample { inode: 1, is_alive: true, cells: Some(cells), ..NamespaceSample::default() }
+    }
+
+    use TcpState::{Close, CloseWait, Established, Listen, SynRecv, SynSent};
+
+    #[test]
+    fn a_listener_stays_while_its_children_come_and_go() {
+        let mut sample = namespace(&[
+            (Close, Listen, 1),
+            (Listen, SynRecv, 5),
+            (SynRecv, Established, 5),
+            (Established, CloseWait, 2),
+            (CloseWait, Close, 1),
+        ]);
+        sample.adopted[Established.index()] = 3;
+        let counts = whole_sockets(&sample).expect("cells");
+        assert_eq!(counts[Listen.index()], 1);
+        assert_eq!(counts[Established.index()], 6);
+        assert_eq!(counts[CloseWait.index()], 1);
+        assert_eq!(counts[SynRecv.index()], 0);
+    }
+
+    #[test]
+    fn mini_sockets_are_added_as_ss_shows_them() {
+        let mut sample = namespace(&[(Close, SynSent, 2), (SynSent, SynRecv, 2)]);
+        assert_eq!(of(&sample).counts[SynRecv.index()], None, "unknown without a census");
+        let mut counts = [0; TcpState::COUNT];
+        counts[TcpState::NewSynRecv.index()] = 7;
+        counts[TcpState::TimeWait.index()] = 4;
+        sample.census = Some(Census { elapsed: Duration::ZERO, counts, fin_wait2_minis: 3 });
+        let states = of(&sample);
+        assert_eq!(states.counts[SynRecv.index()], Some(9));
+        assert_eq!(states.counts[TcpState::FinWait2.index()], Some(3));
+        assert_eq!(states.counts[TcpState::TimeWait.index()], Some(4));
+        assert_eq!((states.half_open, states.fin_wait2_minis), (Some(7), Some(3)));
+    }
+
+    #[test]
+    fn a_socket_not_met_yet_makes_no_negative_count() {
+        let sample = namespace(&[(Established, CloseWait, 1)]);
+        assert_eq!(of(&sample).counts[Established.index()], Some(0));
+    }
+}

@@ -1,0 +1,135 @@
+//! One instant of the host, as plain data: all that the analysis ever sees.
+//!
+//! The live kernel, the fallback without eBPF and (later) a recording each produce it. Counters are as the source
+//! has them, never differences; what a source cannot know is `None`.
+
+use std::time::{Duration, SystemTime};
+
+use tcpwatch_common::TcpState;
+use tcpwatch_common::cell;
+use tcpwatch_common::event::Listener;
+use tcpwatch_common::host::HostCounters;
+
+/// Numbers of sockets by [`TcpState::index`].
+pub type StateCounts = [u64; TcpState::COUNT];
+
+/// Where a sample comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceKind {
+    /// eBPF programs that count every transition.
+    Ebpf,
+    /// Netlink and `/proc`: states now, no transitions.
+    Netlink,
+}
+
+/// One instant of the host.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    pub at: SystemTime,
+    /// Since the source was opened.
+    pub elapsed: Duration,
+    pub source: SourceKind,
+    pub namespaces: Vec<NamespaceSample>,
+    pub host: Option<Box<HostCounters>>,
+    /// Resets sent by the kernel's reason; empty where it gives none.
+    pub reset_reasons: Vec<(String, u64)>,
+    /// Listeners that had to send SYN-ACKs again.
+    pub listeners: Vec<Listener>,
+    pub programs: Vec<ProgramSample>,
+    /// Kernel fields that this kernel lacks, and what is lost without each.
+    pub lost_fields: Vec<(String, String)>,
+    pub ring: RingSample,
+    /// What could not be read this time, for a person.
+    pub problems: Vec<String>,
+    /// Bytes of kernel memory that the maps take.
+    pub kernel_memory: Option<u64>,
+}
+
+/// One network namespace.
+#[derive(Clone, Debug, Default)]
+pub struct NamespaceSample {
+    /// Its inode number, the name people know it by.
+    pub inode: u64,
+    /// Tells it from an earlier namespace that had the same number.
+    pub generation: u64,
+    pub name: Option<String>,
+    pub is_own: bool,
+    /// It exists now, and can be looked into.
+    pub is_alive: bool,
+    /// What happened in it since the start, by [`cell`]; `None` from a source that sees no transitions.
+    pub cells: Option<cell::Row>,
+    /// Sockets older than the programs, by the state they were first met in.
+    pub adopted: StateCounts,
+    /// Transitions that the reference machine calls illegal.
+    pub illegal: Vec<(TcpState, TcpState, u64)>,
+    /// Every socket older than the programs has been met, so that the counts are exact.
+    pub is_complete: bool,
+    pub census: Option<Census>,
+    /// The kernel's own counters before and after `cells` were read.
+    pub kernel: Option<(KernelCounters, KernelCounters)>,
+}
+
+/// A walk over all sockets of a namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Census {
+    /// [`Sample::elapsed`] when it was taken.
+    pub elapsed: Duration,
+    /// Whole sockets; half-open requests are `NewSynRecv`, TIME_WAIT mini-sockets `TimeWait`.
+    pub counts: StateCounts,
+    /// Mini-sockets that stand for FIN_WAIT2.
+    pub fin_wait2_minis: u64,
+}
+
+/// The kernel's own counters of one namespace that a sample is held against.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KernelCounters {
+    pub active_opens: u64,
+    pub passive_opens: u64,
+    pub attempt_fails: u64,
+    pub estab_resets: u64,
+    pub curr_estab: u64,
+    pub embryonic_resets: u64,
+    /// TIME_WAIT mini-sockets, those that stand for FIN_WAIT2 among them.
+    pub time_wait: u64,
+}
+
+/// One eBPF program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProgramSample {
+    pub name: String,
+    pub hook: String,
+    /// What is lost without it; `None` if nothing works without it.
+    pub lost: Option<String>,
+    /// Why it does not run, if it does not.
+    pub error: Option<String>,
+    /// Runs and nanoseconds, while the kernel keeps them.
+    pub runs: u64,
+    pub nanoseconds: u64,
+    /// Runs that the kernel skipped.
+    pub missed: u64,
+}
+
+/// The fate of facts told one by one: `seen = delivered + lost + filtered`, once the ring is drained.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RingSample {
+    pub seen: u64,
+    pub filtered: u64,
+    pub lost: u64,
+    pub delivered: u64,
+}
+
+impl RingSample {
+    /// Facts in the ring that nobody has taken out yet.
+    pub fn in_flight(&self) -> u64 {
+        self.seen.saturating_sub(self.filtered + self.lost + self.delivered)
+    }
+}
+
+impl Sample {
+    /// Transitions that happened and were counted by neither program.
+    pub fn missed_transitions(&self) -> u64 {
+        let missed = |name| self.programs.iter().find(|program| program.name == name).map_or(0, |p| p.missed);
+        let recovered = self.host.as_ref().map_or(0, |host| host.nested);
+        missed(tcpwatch_common::names::program::TRANSITION).saturating_sub(recovered)
+    }
+}

@@ -1,0 +1,180 @@
+//! How tcpwatch itself is: what runs, what is lost, what it costs, and how its figures prove themselves.
+
+use serde::Serialize;
+
+use crate::model::{Counter, Report};
+use crate::sample::SourceKind;
+
+/// `/api/v1/status`.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    pub at: String,
+    pub version: &'static str,
+    /// `ebpf`, or `netlink` where eBPF cannot be had.
+    pub source: &'static str,
+    pub uptime: f64,
+    pub programs: Vec<Program>,
+    pub lost_fields: Vec<LostField>,
+    pub namespaces: Vec<Namespace>,
+    pub reconciliation: Vec<Identity>,
+    pub ring: Ring,
+    /// What was seen and could not be counted as it should be.
+    pub losses: Losses,
+    pub kernel_memory_bytes: Option<u64>,
+    pub problems: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Program {
+    pub name: String,
+    pub hook: String,
+    pub loaded: bool,
+    pub error: Option<String>,
+    /// What is lost without it, if it is not loaded.
+    pub lost: Option<String>,
+    pub runs: u64,
+    pub nanoseconds: u64,
+    pub missed: u64,
+}
+
+#[derive(Debug, Serialize)]
+pub struct LostField {
+    pub field: String,
+    pub lost: String,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Namespace {
+    pub netns: u64,
+    pub name: Option<String>,
+    pub own: bool,
+    pub complete: bool,
+    /// Seconds since all its sockets were counted; `null` if they never were.
+    pub census_age: Option<f64>,
+}
+
+/// One identity with a counter of the kernel's, in one namespace.
+#[derive(Debug, Serialize)]
+pub struct Identity {
+    pub netns: u64,
+    pub counter: &'static str,
+    pub drift: Option<i64>,
+    pub uncertainty: u64,
+    pub identity: &'static str,
+}
+
+/// `seen = delivered + filtered + lost + in_flight`.
+#[derive(Debug, Serialize)]
+pub struct Ring {
+    pub seen: u64,
+    pub delivered: u64,
+    pub filtered: u64,
+    pub lost: u64,
+    pub in_flight: u64,
+}
+
+#[derive(Debug, Default, Serialize)]
+pub struct Losses {
+    /// Transitions that neither program counted.
+    pub missed_transitions: u64,
+    /// Transitions that the first program missed and the second counted: not lost.
+    pub recovered_transitions: u64,
+    /// Events that did not follow from the socket's last known state.
+    pub gaps: u64,
+    /// Sockets of unknown age for want of room in the table.
+    pub untracked: u64,
+    /// Events of namespaces for which there was no row.
+    pub folded: u64,
+}
+
+/// The status at the time of `report`.
+pub fn status(report: &Report) -> Status {
+    let sample = &report.sample;
+    Status {
+        at: super::timestamp(sample.at),
+        version: env!("CARGO_PKG_VERSION"),
+        source: match sample.source {
+            SourceKind::Ebpf => "ebpf",
+            SourceKind::Netlink => "netlink",
+        },
+        uptime: sample.elapsed.as_secs_f64(),
+        programs: programs(report),
+        lost_fields: sample
+            .lost_fields
+            .iter()
+            .map(|(field, lost)| LostField { field: field.clone(), lost: lost.clone() })
+            .collect(),
+        namespaces: namespaces(report),
+        reconciliation: identities(report),
+        ring: Ring {
+            seen: sample.ring.seen,
+            delivered: sample.ring.delivered,
+            filtered: sample.ring.filtered,
+            lost: sample.ring.lost,
+            in_flight: sample.ring.in_flight(),
+        },
+        losses: losses(report),
+        kernel_memory_bytes: sample.kernel_memory,
+        problems: sample.problems.clone(),
+    }
+}
+
+fn programs(report: &Report) -> Vec<Program> {
+    report
+        .sample
+        .programs
+        .iter()
+        .map(|program| Program {
+            name: program.name.clone(),
+            hook: program.hook.clone(),
+            loaded: program.error.is_none(),
+            error: program.error.clone(),
+            lost: program.error.is_some().then(|| program.lost.clone()).flatten(),
+            runs: program.runs,
+            nanoseconds: program.nanoseconds,
+            missed: program.missed,
+        })
+        .collect()
+}
+
+fn namespaces(report: &Report) -> Vec<Namespace> {
+    let sample = &report.sample;
+    sample
+        .namespaces
+        .iter()
+        .filter(|namespace| namespace.is_alive)
+        .map(|namespace| Namespace {
+            netns: namespace.inode,
+            name: namespace.name.clone(),
+            own: namespace.is_own,
+            complete: namespace.is_complete,
+            census_age: namespace
+                .census
+                .as_ref()
+                .map(|census| sample.elapsed.saturating_sub(census.elapsed).as_secs_f64()),
+        })
+        .collect()
+}
+
+fn identities(report: &Report) -> Vec<Identity> {
+    let drifts = report.drift.iter().flat_map(|(netns, drifts)| drifts.iter().map(|drift| (*netns, drift)));
+    drifts
+        .map(|(netns, drift)| Identity {
+            netns,
+            counter: drift.counter.name(),
+            drift: drift.drift,
+            uncertainty: drift.uncertainty,
+            identity: Counter::explanation(drift.counter),
+        })
+        .collect()
+}
+
+fn losses(report: &Report) -> Losses {
+    report.sample.host.as_ref().map_or_else(Losses::default, |host| Losses {
+        missed_transitions: report.sample.missed_transitions(),
+        recovered_transitions: host.nested,
+        gaps: host.gaps,
+        untracked: host.untracked,
+        folded: host.folded,
+    })
+}

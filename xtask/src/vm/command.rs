@@ -1,0 +1,131 @@
+//! `cargo xtask vm`: the live tests on other kernels than the running one.
+//!
+//! They are built into one static binary, which is all the guest needs. A suite that fails shows the end of what its
+//! guest said.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::{Outcome, Payload};
+use crate::project::Project;
+use crate::test::LIVE;
+use crate::{packages, process, setup};
+
+const TIMEOUT: Duration = Duration::from_mins(10);
+/// How much of a failed guest's log is worth a screen.
+const TAIL: usize = 60;
+
+/// Runs the live tests on the kernels of `suites`, or of all.
+pub fn live(project: &Project, suites: &[String]) -> Result<()> {
+    if cfg!(not(target_arch = "x86_64")) {
+        println!("vm: not run: it boots x86_64 kernels on x86_64 only, for now");
+        return Ok(());
+    }
+    setup::setup(project)?;
+    packages::install(packages::VM)?;
+    let suites = if suites.is_empty() { super::default_suites() } else { suites.to_vec() };
+    let guest = format!("/{LIVE}");
+    // One virtual processor, so one test at a time.
+    let command = format!("{guest} --test-threads=1");
+    let files = [(build(project)?, guest)];
+    let payload = Payload { files: &files, command: &command, timeout: TIMEOUT };
+    let outcomes = super::run(&project.target.join("vm"), &suites, &payload)?;
+
+    let failed: Vec<&Outcome> = outcomes.iter().filter(|outcome| outcome.exit_code != Some(0)).collect();
+    for outcome in &failed {
+        let log = fs::read(&outcome.log).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        println!("\n--- {}: the end of {}", outcome.suite, outcome.log.display());
+        println!("{}", tail(&log, TAIL));
+    }
+    println!("\n{}", table(&outcomes));
+    let names: Vec<&str> = failed.iter().map(|outcome| outcome.suite.as_str()).collect();
+    ensure!(names.is_empty(), "the live tests failed on {}", names.join(", "));
+    Ok(())
+}
+
+/// Builds the live tests statically; the path of the binary.
+fn build(project: &Project) -> Result<PathBuf> {
+    let musl = project.musl();
+    let mut cargo = project.cargo(&["test", "--package", "tcpwatch", "--test", LIVE, "--no-run"]);
+    cargo
+        .args(["--target", &musl, "--message-format=json-render-diagnostics"])
+        // Nobody debugs in the guest, and every megabyte has to be unpacked there.
+        .env("CARGO_PROFILE_DEV_DEBUG", "0")
+        .stderr(Stdio::inherit());
+    let line = process::show(&cargo);
+    let output = cargo.output().with_context(|| format!("cannot start `{line}`"))?;
+    ensure!(output.status.success(), "`{line}` failed: {}", output.status);
+    let messages = String::from_utf8_lossy(&output.stdout);
+    executable(&messages).map(PathBuf::from).with_context(|| format!("`{line}` names no executable"))
+}
+
+/// The file cargo's messages name as the live tests.
+fn executable(messages: &str) -> Option<&str> {
+    let name = format!(r#""name":"{LIVE}""#);
+    messages.lines().filter(|line| line.contains(&name)).find_map(|line| {
+        let (_, rest) = line.split_once(r#""executable":""#)?;
+        Some(rest.split_once('"')?.0)
+    })
+}
+
+fn table(outcomes: &[Outcome]) -> String {
+    let mut text = format!("{:<10} {:<32} {:<13} {:>7}\n", "suite", "kernel", "result", "seconds");
+    for outcome in outcomes {
+        let result = match outcome.exit_code {
+            Some(0) => "passed".into(),
+            Some(code) => format!("exit code {code}"),
+            None => "no result".into(),
+        };
+        let (suite, kernel, seconds) = (&outcome.suite, &outcome.kernel, outcome.seconds);
+        text += &format!("{suite:<10} {kernel:<32} {result:<13} {seconds:>7.1}\n");
+    }
+    text
+}
+
+fn tail(text: &str, count: usize) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(count)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_executable() {
+        let messages = r#"{"reason":"compiler-artifact","target":{"name":"tcpwatch"},"executable":null}
+{"reason":"compiler-artifact","target":{"kind":["bin"],"name":"tcpwatch"},"executable":"/t/debug/tcpwatch"}
+{"reason":"compiler-artifact","target":{"kind":["test"],"name":"live"},"executable":"/t/deps/live-1f"}
+{"reason":"build-finished","success":true}"#;
+        assert_eq!(executable(messages), Some("/t/deps/live-1f"));
+        assert_eq!(executable("{\"name\":\"live\",\"executable\":null}"), None);
+    }
+
+    #[test]
+    fn tables_have_one_line_per_suite() {
+        let outcome = |suite: &str, exit_code| Outcome {
+            suite: suite.into(),
+            kernel: "6.1.0".into(),
+            exit_code,
+            log: PathBuf::new(),
+            seconds: 12.34,
+        };
+        let text = table(&[outcome("sid", Some(0)), outcome("trixie", Some(101)), outcome("bookworm", None)]);
+        let words: Vec<String> =
+            text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        assert_eq!(words[1], "sid 6.1.0 passed 12.3");
+        assert_eq!(words[2], "trixie 6.1.0 exit code 101 12.3");
+        assert_eq!(words[3], "bookworm 6.1.0 no result 12.3");
+    }
+
+    #[test]
+    fn tails() {
+        assert_eq!(tail("a\nb\nc\n", 2), "b\nc");
+        assert_eq!(tail("a", 2), "a");
+    }
+}

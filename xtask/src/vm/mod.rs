@@ -1,0 +1,139 @@
+//! Runs a static test binary on Debian's own kernels under QEMU.
+//!
+//! The kernel of each suite is downloaded once into a cache directory, paired
+//! with a small initramfs that holds busybox, a few modules and the caller's
+//! files, and booted in software emulation: no /dev/kvm, no root file system
+//! and no guest network are needed. One suite costs a few seconds.
+
+mod apt;
+pub mod command;
+mod console;
+mod cpio;
+mod initramfs;
+mod kernels;
+mod modules;
+mod qemu;
+mod tools;
+mod version;
+
+use anyhow::{Context, Result};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+pub use tools::busybox;
+
+/// What to put into the guest and what to run there.
+pub struct Payload<'a> {
+    /// Files to copy: path on this machine, absolute path in the guest.
+    pub files: &'a [(PathBuf, String)],
+    /// Shell line run as a child of the guest's `/init`. The shell is busybox
+    /// and prefers its own applets: name a program of yours by its full path.
+    pub command: &'a str,
+    /// How long the command may run, counted from the start of user space.
+    pub timeout: Duration,
+}
+
+/// What became of one suite.
+#[derive(Debug)]
+pub struct Outcome {
+    pub suite: String,
+    /// Kernel release, as `uname -r` prints it; empty when none could be had.
+    pub kernel: String,
+    /// Exit status of the command; none when it never ended (timeout, kernel
+    /// panic, no kernel to boot). The log then says why in its last lines.
+    pub exit_code: Option<i32>,
+    /// Serial console of the guest.
+    pub log: PathBuf,
+    /// Wall time of the boots, without the preparation.
+    pub seconds: f64,
+}
+
+/// From the oldest kernel with BTF that Debian ships to its newest.
+pub fn default_suites() -> Vec<String> {
+    ["bullseye", "bookworm", "trixie", "sid"]
+        .map(String::from)
+        .to_vec()
+}
+
+/// Boots the kernels of `suites` one after another and runs the payload on each.
+///
+/// A suite that cannot be prepared does not stop the others: its outcome has no
+/// exit code, and its log holds the error.
+pub fn run(cache: &Path, suites: &[String], payload: &Payload) -> Result<Vec<Outcome>> {
+    for suite in suites {
+        kernels::check_suite_name(suite)?;
+    }
+    fs::create_dir_all(cache).with_context(|| {
+        format!(
+            "cannot create the cache directory {}: choose another one",
+            cache.display()
+        )
+    })?;
+    // apt and QEMU run elsewhere, so their paths must not depend on our directory.
+    let cache = &fs::canonicalize(cache)
+        .with_context(|| format!("cannot resolve the cache directory {}", cache.display()))?;
+    let _lock = lock(cache)?;
+    let logs = cache.join("logs");
+    fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
+
+    let mut outcomes = Vec::new();
+    for suite in suites {
+        let log = logs.join(format!("{suite}.log"));
+        let outcome = match run_one(cache, suite, payload, &log) {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                println!("{suite}: not run: {error:#}");
+                fs::write(&log, format!("host: not run: {error:#}\n"))
+                    .with_context(|| format!("cannot write {}", log.display()))?;
+                Outcome {
+                    suite: suite.clone(),
+                    kernel: String::new(),
+                    exit_code: None,
+                    log,
+                    seconds: 0.0,
+                }
+            }
+        };
+        outcomes.push(outcome);
+    }
+    Ok(outcomes)
+}
+
+fn run_one(cache: &Path, suite: &str, payload: &Payload, log: &Path) -> Result<Outcome> {
+    let kernel = kernels::prepare(cache, suite)?;
+    let image = cache.join(format!("initramfs-{suite}.cpio"));
+    initramfs::write(&image, &kernel, payload)?;
+
+    println!("{suite}: {}: booting", kernel.release);
+    let begin = Instant::now();
+    let ending = qemu::boot(&kernel.vmlinuz(), &image, log, payload.timeout, |line| {
+        println!("{suite}: {}: {line}", kernel.release);
+    })?;
+    let seconds = begin.elapsed().as_secs_f64();
+    println!(
+        "{suite}: {}: {ending} ({seconds:.1} s), log {}",
+        kernel.release,
+        log.display()
+    );
+    Ok(Outcome {
+        suite: suite.to_owned(),
+        kernel: kernel.release,
+        exit_code: ending.exit_code(),
+        log: log.to_owned(),
+        seconds,
+    })
+}
+
+/// Two runs in one cache would overwrite each other's images and logs. The lock
+/// goes away with the process, however it ends.
+fn lock(cache: &Path) -> Result<File> {
+    let path = cache.join("lock");
+    let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+    if file.try_lock().is_err() {
+        println!("another run uses {}: waiting for it", cache.display());
+        file.lock()
+            .with_context(|| format!("cannot lock {}", path.display()))?;
+    }
+    Ok(file)
+}
