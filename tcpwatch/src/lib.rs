@@ -6,10 +6,14 @@
 
 #![deny(unsafe_code)]
 
+pub mod cli;
+pub mod daemon;
 pub mod feed;
 #[expect(unsafe_code, reason = "borrows the ring's file descriptor, which aya only gives as a number")]
 pub mod kernel;
 pub mod host;
 pub mod model;
 pub mod sample;
+pub mod serve;
+pub mod source;
 pub mod view;

@@ -74,10 +74,19 @@ pub struct NamespaceSample {
 pub struct Census {
     /// [`Sample::elapsed`] when it was taken.
     pub elapsed: Duration,
-    /// Whole sockets; half-open requests are `NewSynRecv`, TIME_WAIT mini-sockets `TimeWait`.
+    /// As the kernel lists them: TIME_WAIT are mini-sockets. Where `minis` are known they are not in here.
     pub counts: StateCounts,
-    /// Mini-sockets that stand for FIN_WAIT2.
-    pub fin_wait2_minis: u64,
+    /// Mini-sockets that `ss` shows in another state, if the source tells them apart.
+    pub minis: Option<Minis>,
+}
+
+/// Mini-sockets by what they stand for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Minis {
+    /// Half-open requests; `ss` shows them in SYN_RECV.
+    pub half_open: u64,
+    /// Orphans whose peer has not closed; `ss` shows them in FIN_WAIT2.
+    pub fin_wait2: u64,
 }
 
 /// The kernel's own counters of one namespace that a sample is held against.

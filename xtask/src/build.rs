@@ -11,17 +11,22 @@ use crate::{elf, process, setup};
 /// Builds and returns the path of the static release binary.
 pub fn build(project: &Project) -> Result<PathBuf> {
     setup::setup(project)?;
-    let musl = project.musl();
-    process::run(&mut project.cargo(&["build", "--release", "--package", "tcpwatch", "--target", &musl]))?;
+    let musl = &project.musl;
+    process::run(&mut project.cargo(&["build", "--release", "--package", "tcpwatch", "--target", musl]))?;
 
-    let built = project.target.join(&musl).join("release/tcpwatch");
+    let built = project.target.join(musl).join("release/tcpwatch");
     if let Some(loader) = elf::interpreter(&built)? {
         bail!("{} is not static, it asks for {loader}: is a dynamic library linked?", built.display());
     }
     let binary = project.target.join("dist/tcpwatch");
     publish(&built, &binary).with_context(|| format!("cannot put the binary to {}", binary.display()))?;
     let size = fs::metadata(&binary).with_context(|| format!("cannot find {}", binary.display()))?.len();
-    println!("{}: static, {}.{} MB", project.relative(&binary).display(), size / 1_000_000, size / 100_000 % 10);
+    println!(
+        "{}: static, {}.{} MB",
+        project.relative(&binary).display(),
+        size / 1_000_000,
+        size / 100_000 % 10
+    );
     Ok(binary)
 }
 

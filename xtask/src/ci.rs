@@ -47,10 +47,9 @@ fn steps(project: &Project) -> Vec<Step<'_>> {
     let mut clippy_bpf =
         cargo(&["clippy", "-p", "tcpwatch-ebpf", "--target", "bpfel-unknown-none", "-Zbuild-std=core"]);
     // The same allowance and the same cfg the build of the eBPF object gets.
-    clippy_bpf.env("RUSTC_BOOTSTRAP", "1").env(
-        "RUSTFLAGS",
-        format!("--cfg=bpf_target_arch=\"{}\" -Dwarnings", std::env::consts::ARCH),
-    );
+    clippy_bpf
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("RUSTFLAGS", format!("--cfg=bpf_target_arch=\"{}\" -Dwarnings", std::env::consts::ARCH));
     let mut doc = cargo(&["doc", "--workspace", "--no-deps"]);
     doc.env("RUSTDOCFLAGS", "-Dwarnings");
 

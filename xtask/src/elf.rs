@@ -4,9 +4,11 @@
 //! found", which says nothing about the cause. The interpreter named in the ELF
 //! program headers gives it away before the boot.
 
-use crate::process;
-use anyhow::Result;
 use std::path::Path;
+
+use anyhow::Result;
+
+use crate::process;
 
 const PT_INTERP: usize = 3;
 

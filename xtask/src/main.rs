@@ -54,7 +54,9 @@ fn main() -> ExitCode {
         Some((command, rest)) => (command.as_str(), rest),
         None => ("help", args.as_slice()),
     };
-    if matches!(command, "help" | "--help" | "-h") {
+    let is_help = |arg: &str| matches!(arg, "help" | "--help" | "-h");
+    // What `run` and `bench` start has a help of its own.
+    if is_help(command) || (!matches!(command, "run" | "bench") && rest.iter().any(|arg| is_help(arg))) {
         print!("{USAGE}");
         return ExitCode::SUCCESS;
     }

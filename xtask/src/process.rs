@@ -98,12 +98,9 @@ pub fn show(command: &Command) -> String {
     let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
     let variables = command
         .get_envs()
+        .filter(|(name, _)| *name != "PATH")
         .filter_map(|(name, value)| Some(format!("{}={}", name.to_string_lossy(), quote(value?))));
-    variables
-        .chain([quote(program)])
-        .chain(command.get_args().map(quote))
-        .collect::<Vec<_>>()
-        .join(" ")
+    variables.chain([quote(program)]).chain(command.get_args().map(quote)).collect::<Vec<_>>().join(" ")
 }
 
 fn quote(word: &OsStr) -> String {
@@ -122,7 +119,7 @@ mod tests {
     #[test]
     fn shows_what_to_type() {
         let mut command = Command::new("/some/where/cargo");
-        command.args(["doc", "--cfg=a=\"b\"", "it's"]).env("RUSTFLAGS", "-D warnings").env_remove("PATH");
+        command.args(["doc", "--cfg=a=\"b\"", "it's"]).env("RUSTFLAGS", "-D warnings").env("PATH", "/bin");
         assert_eq!(show(&command), r#"RUSTFLAGS='-D warnings' cargo doc '--cfg=a="b"' 'it'\''s'"#);
     }
 

@@ -13,6 +13,8 @@ pub struct Project {
     pub root: PathBuf,
     /// Where cargo builds.
     pub target: PathBuf,
+    /// The compiler's name for static binaries on this machine.
+    pub musl: String,
 }
 
 impl Project {
@@ -26,7 +28,7 @@ impl Project {
             Some(directory) => env::current_dir().unwrap_or_else(|_| root.clone()).join(directory),
             None => root.join("target"),
         };
-        Self { root, target }
+        Self { root, target, musl: format!("{}-unknown-linux-musl", env::consts::ARCH) }
     }
 
     /// Cargo with these arguments, in the root.
@@ -52,11 +54,6 @@ impl Project {
             command.env(format!("CARGO_TARGET_{host}_RUNNER"), "sudo -E --");
         }
         Ok(command)
-    }
-
-    /// The target of static binaries on this machine.
-    pub fn musl(&self) -> String {
-        format!("{}-unknown-linux-musl", env::consts::ARCH)
     }
 
     /// `path` as people say it: relative to the root where it is below.

@@ -37,6 +37,17 @@ pub struct Dropped {
     pub other_threads: usize,
 }
 
+/// What a running daemon needs: to enter network namespaces (`SYS_ADMIN`), to open those of other users' processes
+/// (`SYS_PTRACE`, `DAC_READ_SEARCH`), and eBPF maps and iterators, which some kernels refuse without (`BPF`,
+/// `PERFMON`).
+pub fn sampling() -> CapabilitySet {
+    CapabilitySet::SYS_ADMIN
+        | CapabilitySet::SYS_PTRACE
+        | CapabilitySet::DAC_READ_SEARCH
+        | CapabilitySet::BPF
+        | CapabilitySet::PERFMON
+}
+
 /// Clears every capability outside `keep` from all five sets of the calling
 /// thread and forbids gaining any by exec. Cannot be undone.
 pub fn drop_to(keep: CapabilitySet) -> Result<Dropped, CapsError> {

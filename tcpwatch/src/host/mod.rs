@@ -7,12 +7,19 @@
 //! thread, not to the process.
 
 pub mod caps;
+pub mod clock;
 pub mod diag;
 mod diag_wire;
 pub mod netns;
 pub mod proc_net;
+pub mod process;
 pub mod procfs;
 pub mod sysctl;
 
 #[cfg(test)]
 mod testns;
+
+/// The running kernel's release, as `uname -r` has it.
+pub fn kernel_release() -> String {
+    rustix::system::uname().release().to_string_lossy().into_owned()
+}

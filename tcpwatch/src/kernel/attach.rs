@@ -17,6 +17,15 @@ pub enum Hook {
     Iterator(&'static str),
 }
 
+impl std::fmt::Display for Hook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tracepoint(name) => write!(f, "tracepoint {name}"),
+            Self::Iterator(name) => write!(f, "iterator {name}"),
+        }
+    }
+}
+
 /// A program of the kernel side.
 #[derive(Clone, Copy, Debug)]
 pub struct Program {

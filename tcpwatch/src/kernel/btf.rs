@@ -123,7 +123,7 @@ impl Btf {
     }
 
     pub fn struct_size(&self, name: &str) -> Result<u32, BtfError> {
-        let size = |ty: &Type| Ok((ty.kind() == STRUCT).then_some(ty.word));
+        let size = |ty: &Type<'_>| Ok((ty.kind() == STRUCT).then_some(ty.word));
         self.agreed(name, format!("the size of struct \"{name}\""), size)?
             .ok_or_else(|| BtfError::NoStruct { name: name.into() })
     }
@@ -214,7 +214,7 @@ impl Btf {
         &self,
         name: &str,
         wanted: String,
-        ask: impl Fn(&Type) -> Result<Option<T>, Flaw>,
+        ask: impl Fn(&Type<'_>) -> Result<Option<T>, Flaw>,
     ) -> Result<Option<T>, BtfError> {
         let mut agreed = None;
         for ty in self.called(name) {

@@ -58,12 +58,12 @@ impl Counters {
         })
     }
 
-    /// The namespaces met so far.
-    pub fn namespaces(&self) -> Result<Vec<Namespace>, CountersError> {
+    /// The namespaces met so far, each with what tells it from an earlier one of the same number.
+    pub fn namespaces(&self) -> Result<Vec<(u64, Namespace)>, CountersError> {
         let error = |source| CountersError { name: map::NAMESPACES, source };
         self.namespaces
             .iter()
-            .map(|entry| entry.map(|(_, [row, inode])| Namespace { row, inode }).map_err(error))
+            .map(|entry| entry.map(|(key, [row, inode])| (key, Namespace { row, inode })).map_err(error))
             .collect()
     }
 

@@ -20,11 +20,26 @@ pub fn run_stats(fd: RawFd) -> Option<RunStats> {
     parse(&fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?)
 }
 
+/// Bytes of kernel memory that all maps of this process take; `None` if the kernel does not tell.
+pub fn map_memory() -> Option<u64> {
+    let mut sum = None;
+    for entry in fs::read_dir("/proc/self/fdinfo").ok()?.flatten() {
+        // Descriptors come and go while they are listed.
+        let Ok(text) = fs::read_to_string(entry.path()) else { continue };
+        if let (Some(_), Some(bytes)) = (value(&text, "map_id"), value(&text, "memlock")) {
+            sum = Some(sum.unwrap_or(0) + bytes);
+        }
+    }
+    sum
+}
+
+fn value(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.strip_prefix(':')?.trim().parse().ok()
+}
+
 fn parse(text: &str) -> Option<RunStats> {
-    let value = |name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-        line.strip_prefix(':')?.trim().parse::<u64>().ok()
-    };
+    let value = |name| value(text, name);
     value("prog_id")?;
     Some(RunStats {
         runs: value("run_cnt").unwrap_or(0),

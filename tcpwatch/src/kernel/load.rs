@@ -106,14 +106,11 @@ impl Kernel {
         set_control(&mut self.control, &self.wanted)
     }
 
-    /// From now on a socket that is not in the table is one that had no room, not one that is older.
-    pub fn stop_adopting(&mut self) -> Result<(), LoadError> {
-        self.wanted.adopting = 0;
+    /// Whether a socket that is not in the table is taken for one older than the programs; otherwise it is one for
+    /// which there was no room.
+    pub fn adopt(&mut self, adopting: bool) -> Result<(), LoadError> {
+        self.wanted.adopting = u32::from(adopting);
         set_control(&mut self.control, &self.wanted)
-    }
-
-    pub fn is_adopting(&self) -> bool {
-        self.wanted.adopting != 0
     }
 }
 

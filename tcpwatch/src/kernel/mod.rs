@@ -12,9 +12,9 @@ mod load;
 mod offsets;
 mod ring;
 
-pub use attach::{PROGRAMS, Program, ProgramStatus};
-pub use census::{CensusError, Walker};
+pub use attach::{Hook, PROGRAMS, Program, ProgramStatus};
+pub use census::CensusError;
 pub use counters::{Counters, CountersError};
-pub use cpu_time::{RunStats, run_stats};
+pub use cpu_time::{RunStats, map_memory, run_stats};
 pub use load::{Kernel, LoadError, Options, Yardstick};
 pub use ring::{Ring, RingError};

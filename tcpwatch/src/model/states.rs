@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tcpwatch_common::TcpState;
 use tcpwatch_common::machine::{self, EDGES};
 
-use crate::sample::{NamespaceSample, Sample, StateCounts};
+use crate::sample::{Minis, NamespaceSample, Sample, StateCounts};
 
 /// The sockets of one namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -62,17 +62,18 @@ fn plus(a: Option<u64>, b: Option<u64>) -> Option<u64> {
 
 fn of(namespace: &NamespaceSample) -> NamespaceStates {
     let census = namespace.census.as_ref();
-    let half_open = census.map(|census| census.counts[TcpState::NewSynRecv.index()]);
-    let time_wait = census.map(|census| census.counts[TcpState::TimeWait.index()]);
-    let fin_wait2_minis = census.map(|census| census.fin_wait2_minis);
-    let whole = whole_sockets(namespace).or_else(|| census.map(|census| census.counts));
+    let minis = census.and_then(|census| census.minis);
+    let transitions = whole_sockets(namespace);
+    // A source that sees no transitions has counted mini-sockets in the state that they stand for.
+    let known = |count: fn(Minis) -> u64| if transitions.is_some() { minis.map(count) } else { Some(0) };
+    let whole = transitions.or_else(|| census.map(|census| census.counts));
     let mut counts = [None; TcpState::COUNT];
     for state in TcpState::RFC {
         let whole = whole.map(|whole| whole[state.index()]);
         counts[state.index()] = match state {
-            TcpState::SynRecv => plus(whole, half_open),
-            TcpState::FinWait2 => plus(whole, fin_wait2_minis),
-            TcpState::TimeWait => time_wait,
+            TcpState::SynRecv => plus(whole, known(|minis| minis.half_open)),
+            TcpState::FinWait2 => plus(whole, known(|minis| minis.fin_wait2)),
+            TcpState::TimeWait => census.map(|census| census.counts[state.index()]),
             // Closed sockets are in no table of the kernel's, so `ss` shows none.
             TcpState::Close => Some(0),
             _ => whole,
@@ -81,8 +82,8 @@ fn of(namespace: &NamespaceSample) -> NamespaceStates {
     NamespaceStates {
         name: namespace.name.clone(),
         counts,
-        half_open,
-        fin_wait2_minis,
+        half_open: minis.map(|minis| minis.half_open),
+        fin_wait2_minis: minis.map(|minis| minis.fin_wait2),
         is_complete: namespace.is_complete,
     }
 }
@@ -147,14 +148,24 @@ mod tests {
         let mut sample = namespace(&[(Close, SynSent, 2), (SynSent, SynRecv, 2)]);
         assert_eq!(of(&sample).counts[SynRecv.index()], None, "unknown without a census");
         let mut counts = [0; TcpState::COUNT];
-        counts[TcpState::NewSynRecv.index()] = 7;
         counts[TcpState::TimeWait.index()] = 4;
-        sample.census = Some(Census { elapsed: Duration::ZERO, counts, fin_wait2_minis: 3 });
+        let minis = Some(Minis { half_open: 7, fin_wait2: 3 });
+        sample.census = Some(Census { elapsed: Duration::ZERO, counts, minis });
         let states = of(&sample);
         assert_eq!(states.counts[SynRecv.index()], Some(9));
         assert_eq!(states.counts[TcpState::FinWait2.index()], Some(3));
         assert_eq!(states.counts[TcpState::TimeWait.index()], Some(4));
         assert_eq!((states.half_open, states.fin_wait2_minis), (Some(7), Some(3)));
+    }
+
+    #[test]
+    fn without_transitions_the_census_is_all_there_is() {
+        let mut counts = [0; TcpState::COUNT];
+        counts[SynRecv.index()] = 5;
+        let census = Some(Census { elapsed: Duration::ZERO, counts, minis: None });
+        let states = of(&NamespaceSample { census, ..NamespaceSample::default() });
+        assert_eq!(states.counts[SynRecv.index()], Some(5));
+        assert_eq!(states.half_open, None);
     }
 
     #[test]

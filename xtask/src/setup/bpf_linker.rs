@@ -3,6 +3,7 @@
 //! It is built from crates.io against the compiler's own LLVM, through links in `.tools/llvm/lib`: so both are always
 //! of one version, and no LLVM of the system is needed. The binary looks for its LLVM behind these links too.
 
+use std::env;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -25,22 +26,24 @@ pub fn provide(project: &Project, toolchain: &Toolchain) -> Result<()> {
     if check(&binary).is_ok() {
         return Ok(());
     }
-    println!("setup: building bpf-linker {VERSION}, which takes some minutes");
+    println!("setup: building bpf-linker {VERSION}, which takes a minute or two");
     process::retry("bpf-linker", || process::run(&mut install(project, &tools, &llvm)))?;
     check(&binary).context("bpf-linker was built, but it does not work")
 }
 
 /// Points the names the linker asks for to the compiler's library, which moves with the toolchain.
 fn link(directory: &Path, llvm: &Llvm) -> Result<()> {
+    let links = ["libLLVM.so", &llvm.name].map(|name| directory.join(name));
+    if links.iter().all(|link| fs::read_link(link).is_ok_and(|library| library == llvm.library)) {
+        return Ok(());
+    }
+    if directory.exists() {
+        // Links to another LLVM must not stay beside ours.
+        fs::remove_dir_all(directory)?;
+    }
     fs::create_dir_all(directory)?;
-    for name in ["libLLVM.so", &llvm.name] {
-        let path = directory.join(name);
-        match fs::read_link(&path) {
-            Ok(there) if there == llvm.library => continue,
-            Ok(_) => fs::remove_file(&path)?,
-            Err(_) => {}
-        }
-        symlink(&llvm.library, &path)?;
+    for link in links {
+        symlink(&llvm.library, link)?;
     }
     Ok(())
 }
@@ -60,6 +63,8 @@ fn install(project: &Project, tools: &Path, llvm: &Llvm) -> Command {
         .args(["--no-default-features", "--features", &feature, "--root"])
         .arg(tools)
         .env("LLVM_PREFIX", tools.join("llvm"))
+        // Or cargo would advise to put it there, which nobody has to.
+        .env("PATH", format!("{}:{}", tools.join("bin").display(), env::var("PATH").unwrap_or_default()))
         // A build directory of its own, which cargo removes at the end.
         .env_remove("CARGO_TARGET_DIR");
     cargo
@@ -67,7 +72,6 @@ fn install(project: &Project, tools: &Path, llvm: &Llvm) -> Command {
 
 #[cfg(test)]
 mod tests {
-    use std::env;
     use std::path::PathBuf;
     use std::process;
 
@@ -76,7 +80,8 @@ mod tests {
     #[test]
     fn links_follow_the_toolchain() {
         let directory = env::temp_dir().join(format!("xtask-link-{}", process::id()));
-        let llvm = |place: &str| Llvm { library: PathBuf::from(place), name: "libLLVM.so.22".into(), version: 22 };
+        let llvm =
+            |place: &str| Llvm { library: PathBuf::from(place), name: "libLLVM.so.22".into(), version: 22 };
         for place in ["/old/libLLVM.so.22", "/new/libLLVM.so.22", "/new/libLLVM.so.22"] {
             link(&directory, &llvm(place)).unwrap();
             for name in ["libLLVM.so", "libLLVM.so.22"] {

@@ -19,7 +19,8 @@ impl Toolchain {
     pub fn find(project: &Project) -> Result<Self> {
         let pin = String::from_utf8(process::read(&project.root.join("rust-toolchain.toml"))?)?;
         let channel = channel(&pin).context("rust-toolchain.toml names no channel")?.to_owned();
-        let sysroot = process::text(Command::new("rustc").args(["--print", "sysroot"]).current_dir(&project.root))?;
+        let sysroot =
+            process::text(Command::new("rustc").args(["--print", "sysroot"]).current_dir(&project.root))?;
         Ok(Self { channel, sysroot: sysroot.trim_end().into() })
     }
 
@@ -31,29 +32,32 @@ impl Toolchain {
             ("clippy", "bin/cargo-clippy"),
         ];
         let missing = components.iter().filter(|(_, file)| !self.sysroot.join(file).exists());
-        self.add("component", &missing.map(|(name, _)| *name).collect::<Vec<_>>())?;
-        let musl = project.musl();
-        let absent = !self.sysroot.join("lib/rustlib").join(&musl).join("lib").exists();
-        self.add("target", if absent { &[&musl] } else { &[] })
+        let missing: Vec<&str> = missing.map(|(name, _)| *name).collect();
+        if !missing.is_empty() {
+            self.add("component", &missing)?;
+        }
+        let musl = &project.musl;
+        let there = self.sysroot.join("lib/rustlib").join(musl).join("lib").exists();
+        if there { Ok(()) } else { self.add("target", &[musl]) }
     }
 
     fn add(&self, kind: &str, names: &[&str]) -> Result<()> {
-        if names.is_empty() {
-            return Ok(());
-        }
         println!("setup: adding to Rust {}: {}", self.channel, names.join(" "));
         ensure!(
             process::find("rustup").is_some(),
             "there is no rustup, which adds parts to a toolchain: get it from https://rustup.rs"
         );
-        let add = || process::run(Command::new("rustup").args([kind, "add", "--toolchain", &self.channel]).args(names));
+        let add = || {
+            process::run(Command::new("rustup").args([kind, "add", "--toolchain", &self.channel]).args(names))
+        };
         process::retry("rustup", add)
     }
 
     /// The LLVM library the compiler itself uses. Only the same LLVM reads all of what it writes.
     pub fn llvm(&self) -> Result<Llvm> {
         let directory = self.sysroot.join("lib");
-        let entries = fs::read_dir(&directory).with_context(|| format!("cannot list {}", directory.display()))?;
+        let entries =
+            fs::read_dir(&directory).with_context(|| format!("cannot list {}", directory.display()))?;
         let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
         let found = names.filter_map(|name| Some((llvm_version(&name, &self.channel)?, name))).max();
         let (version, name) = found.with_context(|| {
@@ -101,7 +105,9 @@ mod tests {
     #[test]
     fn knows_the_compilers_llvm() {
         assert_eq!(llvm_version("libLLVM.so.22.1-rust-1.95.0-stable", "1.95.0"), Some(22));
-        for other in ["libLLVM.so.22.1-rust-1.94.0-stable", "libLLVM-22-rust-1.95.0-stable.so", "libLLVM.so.22.1"] {
+        for other in
+            ["libLLVM.so.22.1-rust-1.94.0-stable", "libLLVM-22-rust-1.95.0-stable.so", "libLLVM.so.22.1"]
+        {
             assert_eq!(llvm_version(other, "1.95.0"), None, "{other}");
         }
     }

@@ -5,11 +5,13 @@
 //! timeouts, logins and trusted keys still come from the machine. So does the
 //! mirror, unless `DEBIAN_MIRROR` names one (needed on hosts other than Debian).
 
-use crate::process;
-use anyhow::{Context, Result, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::process;
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 const RELEASES: [&str; 10] = [
@@ -37,28 +39,18 @@ impl Apt {
         let mirror = mirror()?;
         for directory in ["state/lists/partial", "cache/archives/partial"] {
             let path = root.join(directory);
-            fs::create_dir_all(&path)
-                .with_context(|| format!("cannot create {}", path.display()))?;
+            fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
         }
-        let signed_by = if Path::new(KEYRING).exists() {
-            format!(" signed-by={KEYRING}")
-        } else {
-            String::new()
-        };
+        let signed_by =
+            if Path::new(KEYRING).exists() { format!(" signed-by={KEYRING}") } else { String::new() };
         let source = format!("deb [arch=amd64 target=Packages{signed_by}] {mirror} {suite} main\n");
-        for (name, text) in [
-            ("sources.list", source.as_str()),
-            ("apt.conf", &configuration(root)),
-            ("status", ""),
-        ] {
+        for (name, text) in
+            [("sources.list", source.as_str()), ("apt.conf", &configuration(root)), ("status", "")]
+        {
             let path = root.join(name);
             fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
         }
-        Ok(Self {
-            root: root.to_owned(),
-            suite: suite.to_owned(),
-            mirror,
-        })
+        Ok(Self { root: root.to_owned(), suite: suite.to_owned(), mirror })
     }
 
     /// With `-c` our file is read last and wins over the machine's. It also keeps
@@ -101,10 +93,7 @@ impl Apt {
         let names = packages.join(" ");
         process::retry(&format!("{}: apt-get download", self.suite), || {
             process::output(
-                self.command("apt-get")
-                    .args(["-q", "download"])
-                    .args(packages)
-                    .current_dir(directory),
+                self.command("apt-get").args(["-q", "download"]).args(packages).current_dir(directory),
             )
         })
         .with_context(|| format!("cannot download {names} from {}", self.mirror))?;
@@ -166,9 +155,7 @@ fn choose(targets: &str) -> Option<&str> {
         .filter_map(|rest| rest.split_once(' '))
         .filter(|(release, _)| RELEASES.contains(release))
         .collect();
-    let archive = mains
-        .iter()
-        .find(|(_, site)| site.trim_end_matches('/').ends_with("/debian"));
+    let archive = mains.iter().find(|(_, site)| site.trim_end_matches('/').ends_with("/debian"));
     archive.or(mains.first()).map(|(_, site)| *site)
 }
 
@@ -191,9 +178,6 @@ mod tests {
         let targets = "deb Packages main cloud http://x.example/debian\n\
             deb Packages main trixie mirror+file:/etc/apt/mirrors/list\n";
         assert_eq!(choose(targets), Some("mirror+file:/etc/apt/mirrors/list"));
-        assert_eq!(
-            choose("deb Packages main jammy http://u.example/ubuntu\n"),
-            None
-        );
+        assert_eq!(choose("deb Packages main jammy http://u.example/ubuntu\n"), None);
     }
 }

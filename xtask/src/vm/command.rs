@@ -50,10 +50,9 @@ pub fn live(project: &Project, suites: &[String]) -> Result<()> {
 
 /// Builds the live tests statically; the path of the binary.
 fn build(project: &Project) -> Result<PathBuf> {
-    let musl = project.musl();
     let mut cargo = project.cargo(&["test", "--package", "tcpwatch", "--test", LIVE, "--no-run"]);
     cargo
-        .args(["--target", &musl, "--message-format=json-render-diagnostics"])
+        .args(["--target", &project.musl, "--message-format=json-render-diagnostics"])
         // Nobody debugs in the guest, and every megabyte has to be unpacked there.
         .env("CARGO_PROFILE_DEV_DEBUG", "0")
         .stderr(Stdio::inherit());
@@ -74,17 +73,18 @@ fn executable(messages: &str) -> Option<&str> {
 }
 
 fn table(outcomes: &[Outcome]) -> String {
-    let mut text = format!("{:<10} {:<32} {:<13} {:>7}\n", "suite", "kernel", "result", "seconds");
-    for outcome in outcomes {
+    let row = |[suite, kernel, result, seconds]: [&str; 4]| {
+        format!("{suite:<10} {kernel:<32} {result:<13} {seconds:>7}\n")
+    };
+    let rows = outcomes.iter().map(|outcome| {
         let result = match outcome.exit_code {
             Some(0) => "passed".into(),
             Some(code) => format!("exit code {code}"),
             None => "no result".into(),
         };
-        let (suite, kernel, seconds) = (&outcome.suite, &outcome.kernel, outcome.seconds);
-        text += &format!("{suite:<10} {kernel:<32} {result:<13} {seconds:>7.1}\n");
-    }
-    text
+        row([&outcome.suite, &outcome.kernel, &result, &format!("{:.1}", outcome.seconds)])
+    });
+    row(["suite", "kernel", "result", "seconds"]) + &rows.collect::<String>()
 }
 
 fn tail(text: &str, count: usize) -> String {

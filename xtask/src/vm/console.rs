@@ -58,9 +58,8 @@ mod tests {
 
     #[test]
     fn reads_a_whole_run() {
-        let console = after(
-            "\x1b[0mboot\r\nGUEST-START 6.1.0\r\nGUEST-MODULES tun veth\r\nhi\r\n\r\nGUEST-EXIT 7\r\n",
-        );
+        let console =
+            after("\x1b[0mboot\r\nGUEST-START 6.1.0\r\nGUEST-MODULES tun veth\r\nhi\r\n\r\nGUEST-EXIT 7\r\n");
         assert!(console.started);
         assert_eq!(console.modules.as_deref(), Some("tun veth"));
         assert_eq!(console.exit_code, Some(7));

@@ -4,9 +4,10 @@
 //! the data; name and data are padded to a multiple of four. Written by hand,
 //! it needs no cpio tool, no scratch tree and no root to make device nodes.
 
-use anyhow::{Context, Result};
 use std::collections::BTreeSet;
 use std::io::Write;
+
+use anyhow::{Context as _, Result};
 
 const DIRECTORY: u32 = 0o040_000;
 const CHARACTER: u32 = 0o020_000;
@@ -20,11 +21,7 @@ pub struct Archive<W> {
 
 impl<W: Write> Archive<W> {
     pub fn new(out: W) -> Self {
-        Self {
-            out,
-            inode: 0,
-            directories: BTreeSet::new(),
-        }
+        Self { out, inode: 0, directories: BTreeSet::new() }
     }
 
     /// Adds a directory and its parents, each once.
@@ -75,17 +72,12 @@ impl<W: Write> Archive<W> {
         // Owner root and time 0: the same input gives the same bytes.
         let (uid, gid, mtime, check) = (0, 0, 0, 0);
         let (inode, (major, minor)) = (self.inode, device);
-        let header: String = [
-            inode, mode, uid, gid, links, mtime, size, 0, 0, major, minor, name_size, check,
-        ]
-        .map(|field| format!("{field:08X}"))
-        .concat();
+        let header: String =
+            [inode, mode, uid, gid, links, mtime, size, 0, 0, major, minor, name_size, check]
+                .map(|field| format!("{field:08X}"))
+                .concat();
         let header = format!("070701{header}");
-        let mut write = |bytes: &[u8]| {
-            self.out
-                .write_all(bytes)
-                .context("cannot write the archive")
-        };
+        let mut write = |bytes: &[u8]| self.out.write_all(bytes).context("cannot write the archive");
         write(header.as_bytes())?;
         write(name.as_bytes())?;
         write(&[0])?;

@@ -3,23 +3,23 @@
 //! It stays uncompressed: writing it takes milliseconds here, while software
 //! emulation would spend seconds on decompressing it.
 
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+
 use super::Payload;
 use super::cpio::Archive;
 use super::kernels::Kernel;
 use super::tools;
 use crate::{elf, process};
-use anyhow::{Context, Result, bail};
-use std::fs::{self, File};
-use std::io::{BufWriter, Write};
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 
 const INIT: &str = include_str!("init.sh");
 
 /// Directories `/init` and programs expect to find.
-const DIRECTORIES: [&str; 9] = [
-    "/bin", "/dev", "/etc", "/modules", "/proc", "/root", "/run", "/sys", "/tmp",
-];
+const DIRECTORIES: [&str; 9] = ["/bin", "/dev", "/etc", "/modules", "/proc", "/root", "/run", "/sys", "/tmp"];
 
 /// Enough for programs that look up `localhost` or `root`.
 const FILES: [(&str, &str); 4] = [
@@ -30,13 +30,13 @@ const FILES: [(&str, &str); 4] = [
 ];
 
 /// Writes the archive for one kernel and one payload to `image`.
-pub fn write(image: &Path, kernel: &Kernel, payload: &Payload) -> Result<()> {
+pub fn write(image: &Path, kernel: &Kernel, payload: &Payload<'_>) -> Result<()> {
     let file = File::create(image).with_context(|| format!("cannot create {}", image.display()))?;
     fill(BufWriter::new(file), kernel, payload)
         .with_context(|| format!("cannot build the initramfs {}", image.display()))
 }
 
-fn fill(out: impl Write, kernel: &Kernel, payload: &Payload) -> Result<()> {
+fn fill(out: impl Write, kernel: &Kernel, payload: &Payload<'_>) -> Result<()> {
     let mut archive = Archive::new(out);
     for directory in DIRECTORIES {
         archive.directory(directory)?;
@@ -52,11 +52,7 @@ fn fill(out: impl Write, kernel: &Kernel, payload: &Payload) -> Result<()> {
     let mut order = String::new();
     for module in kernel.modules()? {
         let name = module.file_stem().unwrap_or_default().to_string_lossy();
-        archive.file(
-            &format!("/modules/{name}.ko"),
-            0o644,
-            &process::read(&module)?,
-        )?;
+        archive.file(&format!("/modules/{name}.ko"), 0o644, &process::read(&module)?)?;
         order.push_str(&name);
         order.push('\n');
     }
@@ -72,22 +68,12 @@ fn fill(out: impl Write, kernel: &Kernel, payload: &Payload) -> Result<()> {
 }
 
 /// Adds one file of the caller, with the permissions it has here.
-fn add(
-    archive: &mut Archive<impl Write>,
-    host: &Path,
-    guest: &str,
-    payload: &Payload,
-) -> Result<()> {
-    if !guest.starts_with('/') || guest.ends_with('/') || guest.split('/').any(|part| part == "..")
-    {
+fn add(archive: &mut Archive<impl Write>, host: &Path, guest: &str, payload: &Payload<'_>) -> Result<()> {
+    if !guest.starts_with('/') || guest.ends_with('/') || guest.split('/').any(|part| part == "..") {
         bail!("{guest:?} is no absolute path of a file in the guest");
     }
-    let metadata = fs::metadata(host).with_context(|| {
-        format!(
-            "cannot find {} for the guest: build it first",
-            host.display()
-        )
-    })?;
+    let metadata = fs::metadata(host)
+        .with_context(|| format!("cannot find {} for the guest: build it first", host.display()))?;
     if let Some(loader) = elf::interpreter(host)?
         && !payload.files.iter().any(|(_, path)| *path == loader)
     {

@@ -4,14 +4,16 @@
 //! the meta package `linux-image-cloud-amd64` tells what the suite has now. An
 //! unpacked kernel stays in the cache; the suite is asked again after a day.
 
-use super::apt::Apt;
-use super::{modules, version};
-use crate::process;
-use anyhow::{Context, Result, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::apt::Apt;
+use super::{modules, version};
+use crate::process;
 
 const META_PACKAGE: &str = "linux-image-cloud-amd64";
 const FRESH: Duration = Duration::from_hours(24);
@@ -91,17 +93,11 @@ fn read_note(cache: &Path, note: &Path) -> Option<Kernel> {
     let text = fs::read_to_string(note).ok()?;
     let (release, name) = text.trim_end().split_once('\n')?;
     let directory = cache.join("kernels").join(name);
-    directory.join("vmlinuz").exists().then(|| Kernel {
-        release: release.to_owned(),
-        directory,
-    })
+    directory.join("vmlinuz").exists().then(|| Kernel { release: release.to_owned(), directory })
 }
 
 fn is_fresh(note: &Path) -> bool {
-    let age = fs::metadata(note)
-        .and_then(|data| data.modified())
-        .ok()
-        .and_then(|time| time.elapsed().ok());
+    let age = fs::metadata(note).and_then(|data| data.modified()).ok().and_then(|time| time.elapsed().ok());
     age.is_some_and(|age| age < FRESH)
 }
 
@@ -114,9 +110,7 @@ fn newest(records: &str) -> Option<(String, String)> {
             let version = field("Version: ")?;
             let release = field("Depends: ")?.split(", ").find_map(|dependency| {
                 let release = dependency.split(' ').next()?.strip_prefix("linux-image-")?;
-                release
-                    .starts_with(|c: char| c.is_ascii_digit())
-                    .then_some(release)
+                release.starts_with(|c: char| c.is_ascii_digit()).then_some(release)
             })?;
             Some((release, version))
         })
@@ -149,10 +143,7 @@ fn download(apt: &Apt, suite: &str, release: &str, directory: &Path) -> Result<(
     }
     apt.download(&packages, &scratch)?;
     for entry in list(&scratch)? {
-        if entry
-            .extension()
-            .is_some_and(|extension| extension == "deb")
-        {
+        if entry.extension().is_some_and(|extension| extension == "deb") {
             process::output(Command::new("dpkg-deb").arg("-x").arg(&entry).arg(&tree))
                 .with_context(|| format!("cannot unpack {}: is the disk full?", entry.display()))?;
         }
@@ -174,18 +165,11 @@ fn collect(suite: &str, release: &str, tree: &Path, result: &Path) -> Result<()>
             names.iter().any(|wanted| modules::normal(&name) == *wanted)
         })
     };
-    let names = [
-        "vmlinuz".to_owned(),
-        modules::normal(&format!("vmlinuz-{release}")),
-    ];
-    let image = find(&names).with_context(|| {
-        format!("the packages of {release} hold no vmlinuz: their layout has changed")
-    })?;
+    let names = ["vmlinuz".to_owned(), modules::normal(&format!("vmlinuz-{release}"))];
+    let image = find(&names)
+        .with_context(|| format!("the packages of {release} hold no vmlinuz: their layout has changed"))?;
 
-    let wanted: Vec<&str> = modules::REQUIRED
-        .into_iter()
-        .chain(modules::OPTIONAL)
-        .collect();
+    let wanted: Vec<&str> = modules::REQUIRED.into_iter().chain(modules::OPTIONAL).collect();
     let order = modules::insmod_order(&wanted, |name| {
         let names = [".ko", ".ko.xz"].map(|suffix| format!("{name}{suffix}"));
         let Some(file) = find(&names) else {
@@ -218,9 +202,7 @@ fn collect(suite: &str, release: &str, tree: &Path, result: &Path) -> Result<()>
 
 fn list(directory: &Path) -> Result<Vec<PathBuf>> {
     let read = || -> std::io::Result<Vec<PathBuf>> {
-        fs::read_dir(directory)?
-            .map(|entry| Ok(entry?.path()))
-            .collect()
+        fs::read_dir(directory)?.map(|entry| Ok(entry?.path())).collect()
     };
     read().with_context(|| format!("cannot list {}", directory.display()))
 }

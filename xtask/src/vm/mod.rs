@@ -16,10 +16,11 @@ mod qemu;
 mod tools;
 mod version;
 
-use anyhow::{Context, Result};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
 
 pub use tools::busybox;
 
@@ -51,24 +52,19 @@ pub struct Outcome {
 
 /// From the oldest kernel with BTF that Debian ships to its newest.
 pub fn default_suites() -> Vec<String> {
-    ["bullseye", "bookworm", "trixie", "sid"]
-        .map(String::from)
-        .to_vec()
+    ["bullseye", "bookworm", "trixie", "sid"].map(String::from).to_vec()
 }
 
 /// Boots the kernels of `suites` one after another and runs the payload on each.
 ///
 /// A suite that cannot be prepared does not stop the others: its outcome has no
 /// exit code, and its log holds the error.
-pub fn run(cache: &Path, suites: &[String], payload: &Payload) -> Result<Vec<Outcome>> {
+pub fn run(cache: &Path, suites: &[String], payload: &Payload<'_>) -> Result<Vec<Outcome>> {
     for suite in suites {
         kernels::check_suite_name(suite)?;
     }
     fs::create_dir_all(cache).with_context(|| {
-        format!(
-            "cannot create the cache directory {}: choose another one",
-            cache.display()
-        )
+        format!("cannot create the cache directory {}: choose another one", cache.display())
     })?;
     // apt and QEMU run elsewhere, so their paths must not depend on our directory.
     let cache = &fs::canonicalize(cache)
@@ -86,13 +82,7 @@ pub fn run(cache: &Path, suites: &[String], payload: &Payload) -> Result<Vec<Out
                 println!("{suite}: not run: {error:#}");
                 fs::write(&log, format!("host: not run: {error:#}\n"))
                     .with_context(|| format!("cannot write {}", log.display()))?;
-                Outcome {
-                    suite: suite.clone(),
-                    kernel: String::new(),
-                    exit_code: None,
-                    log,
-                    seconds: 0.0,
-                }
+                Outcome { suite: suite.clone(), kernel: String::new(), exit_code: None, log, seconds: 0.0 }
             }
         };
         outcomes.push(outcome);
@@ -100,7 +90,7 @@ pub fn run(cache: &Path, suites: &[String], payload: &Payload) -> Result<Vec<Out
     Ok(outcomes)
 }
 
-fn run_one(cache: &Path, suite: &str, payload: &Payload, log: &Path) -> Result<Outcome> {
+fn run_one(cache: &Path, suite: &str, payload: &Payload<'_>, log: &Path) -> Result<Outcome> {
     let kernel = kernels::prepare(cache, suite)?;
     let image = cache.join(format!("initramfs-{suite}.cpio"));
     initramfs::write(&image, &kernel, payload)?;
@@ -111,11 +101,7 @@ fn run_one(cache: &Path, suite: &str, payload: &Payload, log: &Path) -> Result<O
         println!("{suite}: {}: {line}", kernel.release);
     })?;
     let seconds = begin.elapsed().as_secs_f64();
-    println!(
-        "{suite}: {}: {ending} ({seconds:.1} s), log {}",
-        kernel.release,
-        log.display()
-    );
+    println!("{suite}: {}: {ending} ({seconds:.1} s), log {}", kernel.release, log.display());
     Ok(Outcome {
         suite: suite.to_owned(),
         kernel: kernel.release,
@@ -132,8 +118,7 @@ fn lock(cache: &Path) -> Result<File> {
     let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
     if file.try_lock().is_err() {
         println!("another run uses {}: waiting for it", cache.display());
-        file.lock()
-            .with_context(|| format!("cannot lock {}", path.display()))?;
+        file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
     }
     Ok(file)
 }

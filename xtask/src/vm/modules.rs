@@ -21,11 +21,7 @@ pub fn depends(module: &[u8]) -> Vec<String> {
     };
     let value = &module[start + KEY.len()..];
     let end = value.iter().position(|byte| *byte == 0).unwrap_or(0);
-    String::from_utf8_lossy(&value[..end])
-        .split(',')
-        .filter(|name| !name.is_empty())
-        .map(normal)
-        .collect()
+    String::from_utf8_lossy(&value[..end]).split(',').filter(|name| !name.is_empty()).map(normal).collect()
 }
 
 /// Module names and file names mix `-` and `_` freely.
@@ -98,9 +94,8 @@ mod tests {
 
     #[test]
     fn survives_a_cycle() {
-        let order = insmod_order(&["a"], |name| {
-            Ok(Some(vec![if name == "a" { "b" } else { "a" }.to_owned()]))
-        });
+        let order =
+            insmod_order(&["a"], |name| Ok(Some(vec![if name == "a" { "b" } else { "a" }.to_owned()])));
         assert_eq!(order.unwrap(), ["b", "a"]);
     }
 }

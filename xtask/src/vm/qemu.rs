@@ -5,9 +5,6 @@
 //! kernel that panics before user space all the same is booted again; whatever
 //! happens after `/init` has started is a result.
 
-use super::console::Console;
-use crate::process;
-use anyhow::{Context, Result};
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -15,6 +12,11 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+
+use super::console::Console;
+use crate::process;
 
 const ATTEMPTS: u32 = 3;
 /// User space comes after two to four seconds; a busy machine needs more.
@@ -55,7 +57,7 @@ impl Ending {
 }
 
 impl fmt::Display for Ending {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exit(0) => write!(f, "passed"),
             Self::Exit(code) => write!(f, "failed with exit code {code}"),
@@ -97,12 +99,7 @@ pub fn boot(
     unreachable!("the last attempt returns")
 }
 
-fn boot_once(
-    vmlinuz: &Path,
-    initramfs: &Path,
-    log: &Path,
-    timeout: Duration,
-) -> Result<(Ending, Console)> {
+fn boot_once(vmlinuz: &Path, initramfs: &Path, log: &Path, timeout: Duration) -> Result<(Ending, Console)> {
     let mut guest = Guest::start(vmlinuz, initramfs, log)?;
     let mut reader = File::open(log).with_context(|| format!("cannot read {}", log.display()))?;
     let mut console = Console::default();
@@ -112,9 +109,7 @@ fn boot_once(
         // Asked before reading, so that nothing written at the end is missed.
         let status = guest.0.try_wait().context("cannot wait for QEMU")?;
         let mut bytes = Vec::new();
-        reader
-            .read_to_end(&mut bytes)
-            .with_context(|| format!("cannot read {}", log.display()))?;
+        reader.read_to_end(&mut bytes).with_context(|| format!("cannot read {}", log.display()))?;
         console.feed(&bytes);
 
         let next = Stage::of(&console);
@@ -161,9 +156,7 @@ fn judge(console: &Console, ended: Option<String>, timeout: Duration) -> Ending 
         (true, None, Some(status)) => {
             Ending::Crashed(panic.unwrap_or_else(|| format!("QEMU ended early, {status}")))
         }
-        (false, None, None) => {
-            Ending::NotBooted(format!("no user space after {} s", BOOT_LIMIT.as_secs()))
-        }
+        (false, None, None) => Ending::NotBooted(format!("no user space after {} s", BOOT_LIMIT.as_secs())),
         (false, None, Some(status)) => {
             Ending::NotBooted(panic.unwrap_or_else(|| format!("QEMU ended early, {status}")))
         }
@@ -176,15 +169,16 @@ struct Guest(Child);
 impl Guest {
     fn start(vmlinuz: &Path, initramfs: &Path, log: &Path) -> Result<Self> {
         let file = File::create(log).with_context(|| format!("cannot create {}", log.display()))?;
-        let errors = file
-            .try_clone()
-            .with_context(|| format!("cannot share {}", log.display()))?;
+        let errors = file.try_clone().with_context(|| format!("cannot share {}", log.display()))?;
         // The console is QEMU's standard output, so that its own complaints land
         // in the same log.
         let child = Command::new("setpriv")
             // Replaced by QEMU, which then dies with us, even when we are killed.
             .args(["--pdeathsig", "KILL", "--"])
-            .arg(process::find("qemu-system-x86_64")?)
+            .arg(
+                process::find("qemu-system-x86_64")
+                    .context("there is no qemu-system-x86_64: apt-get install qemu-system-x86")?,
+            )
             .args(["-nodefaults", "-no-user-config", "-display", "none"])
             .args(["-serial", "stdio", "-no-reboot"])
             .args(["-accel", "tcg", "-cpu", CPU, "-smp", "1", "-m", "1024"])
@@ -233,13 +227,7 @@ mod tests {
             judged(&format!("GUEST-START 6\n{panic}"), Some("0")),
             "crashed: Kernel panic - not syncing: x"
         );
-        assert_eq!(
-            judged(panic, Some("0")),
-            "did not boot: Kernel panic - not syncing: x"
-        );
-        assert_eq!(
-            judged("", Some("exit status: 1")),
-            "did not boot: QEMU ended early, exit status: 1"
-        );
+        assert_eq!(judged(panic, Some("0")), "did not boot: Kernel panic - not syncing: x");
+        assert_eq!(judged("", Some("exit status: 1")), "did not boot: QEMU ended early, exit status: 1");
     }
 }

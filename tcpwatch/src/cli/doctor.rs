@@ -1,0 +1,150 @@
+//! `tcpwatch doctor`: what this kernel and these privileges allow, what is lost, and what would fix it.
+
+use std::io::{self, Write};
+
+use anyhow::Result;
+use clap::Args;
+use serde::Serialize;
+
+use super::Outcome;
+use crate::host::{caps, kernel_release, netns};
+use crate::kernel::{Kernel, Options};
+
+const EXAMPLES: &str = "\
+Examples:
+  tcpwatch doctor
+  tcpwatch doctor --json | jq '.programs[] | select(.error)'
+
+Exit codes: 0 everything works, 1 something is lost, 2 nothing of eBPF works.";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct DoctorArgs {
+    /// One JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Checkup {
+    kernel: String,
+    architecture: &'static str,
+    capabilities: Vec<String>,
+    /// Why eBPF does not work at all, if it does not.
+    error: Option<String>,
+    programs: Vec<Program>,
+    lost_fields: Vec<LostField>,
+    namespaces: usize,
+    /// Processes whose network namespace may not be seen.
+    hidden_processes: usize,
+    /// What to do about what is lost.
+    advice: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Program {
+    name: &'static str,
+    hook: String,
+    error: Option<String>,
+    lost: Option<&'static str>,
+}
+
+#[derive(Debug, Serialize)]
+struct LostField {
+    field: String,
+    lost: &'static str,
+}
+
+pub(super) fn doctor(args: &DoctorArgs) -> Result<Outcome> {
+    let checkup = examine()?;
+    let mut out = io::stdout().lock();
+    if args.json {
+        writeln!(out, "{}", serde_json::to_string_pretty(&checkup)?)?;
+    } else {
+        print(&mut out, &checkup)?;
+    }
+    if let Some(error) = checkup.error {
+        anyhow::bail!("{error}");
+    }
+    let lost = checkup.programs.iter().any(|program| program.error.is_some()) || !checkup.lost_fields.is_empty();
+    Ok(if lost { Outcome::Findings } else { Outcome::Fine })
+}
+
+fn examine() -> Result<Checkup> {
+    let small = Options { sockets: 64, namespaces: 8, ring_bytes: 4096, adopt: false, ..Options::default() };
+    let found = netns::discover()?;
+    let mut checkup = Checkup {
+        kernel: kernel_release(),
+        architecture: std::env::consts::ARCH,
+        capabilities: caps::effective().map(caps::names).unwrap_or_default(),
+        error: None,
+        programs: Vec::new(),
+        lost_fields: Vec::new(),
+        namespaces: found.namespaces.len(),
+        hidden_processes: found.unreadable,
+        advice: Vec::new(),
+    };
+    match Kernel::open(&small) {
+        Ok(kernel) => {
+            let programs = kernel.programs().iter();
+            checkup.programs = programs
+                .map(|program| Program {
+                    name: program.name,
+                    hook: program.hook.to_string(),
+                    error: program.error.clone(),
+                    lost: program.error.as_ref().and(program.lost),
+                })
+                .collect();
+            let lost = kernel.lost_fields().iter();
+            checkup.lost_fields =
+                lost.map(|lost| LostField { field: lost.field.clone(), lost: lost.lost }).collect();
+        }
+        Err(error) => checkup.error = Some(error.to_string()),
+    }
+    checkup.advice = advice(&checkup);
+    Ok(checkup)
+}
+
+fn advice(checkup: &Checkup) -> Vec<String> {
+    let mut advice = Vec::new();
+    let has = |name: &str| checkup.capabilities.iter().any(|have| have.eq_ignore_ascii_case(name));
+    if checkup.error.is_some() {
+        if !has("CAP_SYS_ADMIN") && !(has("CAP_BPF") && has("CAP_PERFMON")) {
+            advice.push("run it as root, or give it CAP_BPF and CAP_PERFMON".into());
+        } else {
+            advice.push("`tcpwatch run` goes on without eBPF: sockets by state only".into());
+        }
+    }
+    if !has("CAP_SYS_ADMIN") {
+        advice.push("other network namespaces can only be entered with CAP_SYS_ADMIN".into());
+    }
+    if checkup.hidden_processes > 0 && !has("CAP_SYS_PTRACE") {
+        advice.push("CAP_SYS_PTRACE shows the namespaces of the hidden processes".into());
+    }
+    advice
+}
+
+fn print(out: &mut impl Write, checkup: &Checkup) -> io::Result<()> {
+    writeln!(out, "kernel        Linux {} on {}", checkup.kernel, checkup.architecture)?;
+    let (count, hidden) = (checkup.namespaces, checkup.hidden_processes);
+    writeln!(out, "namespaces    {count} network namespaces found; {hidden} processes hide theirs")?;
+    writeln!(out, "capabilities  {}", checkup.capabilities.join(" "))?;
+    match &checkup.error {
+        Some(_) => writeln!(out, "eBPF          does not work (see below)")?,
+        None => writeln!(out, "eBPF          works")?,
+    }
+    for program in &checkup.programs {
+        let mark = if program.error.is_none() { "ok  " } else { "LOST" };
+        writeln!(out, "  {mark} {:<18} {}", program.name, program.hook)?;
+        if let (Some(error), Some(lost)) = (&program.error, program.lost) {
+            writeln!(out, "       lost: {lost}\n       why:  {}", error.lines().next().unwrap_or(""))?;
+        }
+    }
+    for field in &checkup.lost_fields {
+        writeln!(out, "  LOST field {}: {}", field.field, field.lost)?;
+    }
+    for advice in &checkup.advice {
+        writeln!(out, "advice        {advice}")?;
+    }
+    Ok(())
+}

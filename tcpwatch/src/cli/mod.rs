@@ -1,0 +1,118 @@
+//! The command line: what can be asked, and how answers are printed.
+
+mod client;
+mod doctor;
+mod filter;
+mod netstat;
+mod run;
+mod trace;
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Where the daemon listens unless told otherwise.
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:9717";
+
+const EXAMPLES: &str = "\
+Examples:
+  tcpwatch run                          the daemon, on loopback port 9717
+  tcpwatch netstat -s                   sockets by state, all network namespaces
+  tcpwatch trace --port 443             state changes of port 443 as they happen
+  tcpwatch doctor                       what this kernel and these privileges allow";
+
+/// Watches every TCP socket's state through eBPF, and explains what is wrong.
+#[derive(Debug, Parser)]
+#[command(name = "tcpwatch", version, after_help = EXAMPLES, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// More of what tcpwatch does on standard error; twice for even more.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon: count every transition, serve metrics and the HTTP API.
+    Run(run::RunArgs),
+    /// Count sockets as `ss` and `netstat` show them.
+    Netstat(netstat::NetstatArgs),
+    /// Show transitions, retransmits and resets as they happen, filtered in the kernel.
+    Trace(trace::TraceArgs),
+    /// Say what this kernel and these privileges allow, what is lost, and what would fix it.
+    Doctor(doctor::DoctorArgs),
+}
+
+/// How a command ended, if it did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Fine,
+    /// Nothing matched, or something is lost, where the command says so.
+    Findings,
+}
+
+/// Wrong usage, after `sysexits.h`.
+const USAGE: u8 = 64;
+/// The command could not do what was asked.
+const FAILED: u8 = 2;
+
+/// Parses the command line, does what it says, and gives the exit code.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors. If they cannot be printed, nobody reads them.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    init_log(cli.verbose, matches!(cli.command, Command::Run(_)));
+    let done = match cli.command {
+        Command::Run(args) => run::run(&args),
+        Command::Netstat(args) => netstat::netstat(&args),
+        Command::Trace(args) => trace::trace(&args),
+        Command::Doctor(args) => doctor::doctor(&args),
+    };
+    match done {
+        Ok(Outcome::Fine) => ExitCode::SUCCESS,
+        Ok(Outcome::Findings) => ExitCode::from(1),
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Standard error may be closed as well.
+            let _ = writeln!(io::stderr(), "tcpwatch: {error:#}");
+            ExitCode::from(if error.is::<filter::BadFilter>() { USAGE } else { FAILED })
+        }
+    }
+}
+
+/// `tcpwatch trace | head` is no error.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}
+
+fn init_log(verbose: u8, is_daemon: bool) {
+    let level = match (verbose, is_daemon) {
+        (0, false) => "warn",
+        (0, true) | (1, _) => "tcpwatch=info,warn",
+        (2, _) => "tcpwatch=debug,info",
+        _ => "trace",
+    };
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(level)).init();
+}
+
+/// Which daemon to ask.
+#[derive(Debug, Args)]
+struct Remote {
+    /// Ask the daemon at this address. Without it a daemon on the default address is asked if there is one.
+    #[arg(long, value_name = "ADDR:PORT", conflicts_with = "alone")]
+    remote: Option<SocketAddr>,
+    /// Do not ask a daemon, look for yourself.
+    #[arg(long)]
+    alone: bool,
+}

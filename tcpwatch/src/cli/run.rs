@@ -1,0 +1,110 @@
+//! `tcpwatch run`: the daemon.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{DEFAULT_LISTEN, Outcome};
+use crate::daemon::{self, Settings};
+use crate::kernel::Options;
+
+const EXAMPLES: &str = "\
+Examples:
+  tcpwatch run                                    metrics on http://127.0.0.1:9717/metrics
+  tcpwatch run --listen 0.0.0.0:9717 --tick 5s
+  tcpwatch run --max-tracked 1000000              ages and owners of up to a million sockets";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct RunArgs {
+    /// Address and port of the HTTP server.
+    #[arg(long, value_name = "ADDR:PORT", default_value = DEFAULT_LISTEN)]
+    listen: SocketAddr,
+    /// How often figures are read, such as 1s or 500ms.
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_duration)]
+    tick: Duration,
+    /// Sockets whose age and owner are remembered at once (about 40 bytes of kernel memory each). More are counted
+    /// exactly, but are of unknown age.
+    #[arg(long, value_name = "N", default_value_t = Options::default().sockets,
+          value_parser = clap::value_parser!(u32).range(64..=1 << 26))]
+    max_tracked: u32,
+    /// Network namespaces counted apart (256 bytes of kernel memory per CPU each). More are counted together.
+    #[arg(long, value_name = "N", default_value_t = Options::default().namespaces,
+          value_parser = clap::value_parser!(u32).range(1..=65_000))]
+    max_namespaces: u32,
+    /// Do not use eBPF: numbers of sockets by state only.
+    #[arg(long)]
+    netlink_only: bool,
+    /// Diagnostics of the eBPF programs themselves, in the log.
+    #[arg(long)]
+    bpf_log: bool,
+}
+
+pub(super) fn run(args: &RunArgs) -> Result<Outcome> {
+    let settings = Settings {
+        listen: args.listen,
+        tick: args.tick,
+        kernel: Options {
+            sockets: args.max_tracked,
+            namespaces: args.max_namespaces,
+            log: args.bpf_log,
+            ..Options::default()
+        },
+        netlink_only: args.netlink_only,
+    };
+    daemon::run(&settings, stop_signal())?;
+    log::info!("stopped, nothing is left in the kernel");
+    Ok(Outcome::Fine)
+}
+
+/// Completes when the daemon is told to stop.
+pub(super) async fn stop_signal() {
+    let wait = async || -> Result<()> {
+        let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        Ok(())
+    };
+    if let Err(error) = wait().await {
+        log::error!("{error:#}: only SIGKILL stops this daemon");
+        std::future::pending::<()>().await;
+    }
+}
+
+/// `500ms`, `1s`, `2m` or a plain number of seconds.
+fn parse_duration(text: &str) -> Result<Duration> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: f64 = digits.parse().with_context(|| format!("{text:?} is no time; write 500ms, 1s or 2m"))?;
+    let factor = match &text[digits.len()..] {
+        "ms" => 0.001,
+        "" | "s" => 1.0,
+        "m" => 60.0,
+        other => bail!("unknown unit {other:?}; use ms, s or m"),
+    };
+    let seconds = number * factor;
+    if !(0.01..=3600.0).contains(&seconds) {
+        bail!("a tick is between 10ms and 60m");
+    }
+    Ok(Duration::from_secs_f64(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_are_read_as_people_write_them() {
+        for (text, milliseconds) in [("1s", 1000), ("500ms", 500), ("2", 2000), ("1.5s", 1500), ("2m", 120_000)] {
+            assert_eq!(parse_duration(text).ok(), Some(Duration::from_millis(milliseconds)), "{text}");
+        }
+        for text in ["", "s", "1h", "-1s", "0", "1e9s", "nan", "ms5"] {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! The live kernel: counters of the eBPF programs, held beside the kernel's own.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
+use std::time::{Instant, SystemTime};
+
+use tcpwatch_common::event::{Event, FIN_WAIT2_MINIS, Namespace};
+use tcpwatch_common::{TcpState, cell, judge};
+
+use super::namespaces::Namespaces;
+use super::{Source, SourceError};
+use crate::host::netns::{NetnsHandle, within};
+use crate::host::procfs::NetCounters;
+use crate::kernel::{self, Counters, Kernel, Options, Ring};
+use crate::sample::{
+    Census, KernelCounters, Minis, NamespaceSample, ProgramSample, RingSample, Sample, SourceKind, StateCounts,
+};
+
+/// `/proc/net` follows the main thread, this the one that entered a namespace.
+const PROC_NET: &str = "/proc/thread-self/net";
+
+/// A census without being asked may take this part of the time: one in so many.
+const CENSUS_SHARE: u32 = 200;
+
+/// Facts taken out of the ring at one tick.
+const DRAIN_LIMIT: usize = 100_000;
+
+/// The running programs, and what was learned of the host's namespaces.
+pub struct Live {
+    opened: Instant,
+    kernel: Kernel,
+    counters: Counters,
+    ring: Ring,
+    namespaces: Namespaces,
+    /// Namespaces whose older sockets have all been met.
+    settled: BTreeSet<u64>,
+    census: HashMap<u64, Census>,
+    census_due: Instant,
+    kernel_memory: Option<u64>,
+    buffer: String,
+    on_event: Box<dyn FnMut(&Event) + Send>,
+}
+
+/// What is read while the thread is inside a namespace.
+struct Inside {
+    before: Option<NetCounters>,
+    cells: cell::Row,
+    adopted: [u64; 16],
+    after: Option<NetCounters>,
+    census: Option<(StateCounts, Minis)>,
+    problem: Option<String>,
+}
+
+impl Live {
+    /// Loads the programs, then meets every socket that is older than they are.
+    pub fn open(options: &Options, on_event: impl FnMut(&Event) + Send + 'static) -> Result<Self, SourceError> {
+        let mut kernel = Kernel::open(options)?;
+        let counters = Counters::open(&mut kernel)?;
+        let ring = Ring::open(&mut kernel)?;
+        let mut live = Self {
+            opened: Instant::now(),
+            kernel,
+            counters,
+            ring,
+            namespaces: Namespaces::look()?,
+            settled: BTreeSet::new(),
+            census: HashMap::new(),
+            census_due: Instant::now(),
+            kernel_memory: kernel::map_memory(),
+            buffer: String::new(),
+            on_event: Box::new(on_event),
+        };
+        live.settle()?;
+        Ok(live)
+    }
+
+    /// What the kernel allowed.
+    pub fn kernel(&self) -> &Kernel {
+        &self.kernel
+    }
+
+    /// Walks the sockets of every namespace found so far. Sockets that no event has told of yet are met here, the
+    /// others at their first event; each is counted once.
+    fn settle(&mut self) -> Result<(), SourceError> {
+        let handles = self.namespaces.all().to_vec();
+        for (number, handle) in handles.iter().enumerate() {
+            log::debug!("meeting the sockets of network namespace {} ({} of {})", handle.inode, number + 1, handles.len());
+            if let Err(problem) = self.settle_one(handle) {
+                log::warn!("sockets older than tcpwatch are missing: {problem}");
+            }
+        }
+        self.kernel.adopt(false)?;
+        Ok(())
+    }
+
+    fn settle_one(&mut self, handle: &NetnsHandle) -> Result<(), String> {
+        let walked = within(handle, || self.kernel.census(&mut self.counters));
+        walked.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        self.settled.insert(handle.inode);
+        Ok(())
+    }
+
+    /// Meets the sockets of namespaces that were found only now. A socket that has no place in the table would be
+    /// taken for one of them, so this must not be done once the table was full.
+    fn settle_late(&mut self, untracked: u64) -> Result<(), SourceError> {
+        let late: Vec<_> =
+            self.namespaces.all().iter().filter(|found| !self.settled.contains(&found.inode)).cloned().collect();
+        if late.is_empty() || untracked > 0 {
+            return Ok(());
+        }
+        self.kernel.adopt(true)?;
+        for handle in &late {
+            if let Err(problem) = self.settle_one(handle) {
+                log::debug!("{problem}");
+            }
+        }
+        self.kernel.adopt(false)?;
+        Ok(())
+    }
+
+    /// One namespace, by its newest row of counters.
+    fn namespace(&mut self, handle: &NetnsHandle, met: Option<&(u64, Namespace)>, census: bool) -> Result<(NamespaceSample, Option<String>), SourceError> {
+        let inside = match within(handle, || self.inside(met.map(|(_, met)| met.row), census)) {
+            Ok(inside) => inside?,
+            Err(error) => {
+                let (cells, adopted) = self.row(met.map(|(_, met)| met.row))?;
+                Inside { before: None, cells, adopted, after: None, census: None, problem: Some(error.to_string()) }
+            }
+        };
+        if let Some((counts, minis)) = inside.census {
+            let census = Census { elapsed: self.opened.elapsed(), counts, minis: Some(minis) };
+            self.census.insert(handle.inode, census);
+        }
+        let sample = NamespaceSample {
+            inode: handle.inode,
+            generation: met.map_or(0, |(generation, _)| *generation),
+            name: handle.name.clone(),
+            is_own: handle.is_own,
+            is_alive: true,
+            cells: Some(inside.cells),
+            adopted: by_index(&inside.adopted),
+            illegal: Vec::new(),
+            is_complete: self.settled.contains(&handle.inode),
+            census: self.census.get(&handle.inode).copied(),
+            kernel: inside.before.zip(inside.after).map(|(a, b)| (kernel_counters(&a), kernel_counters(&b))),
+        };
+        Ok((sample, inside.problem))
+    }
+
+    fn row(&self, row: Option<u32>) -> Result<(cell::Row, [u64; 16]), SourceError> {
+        match row {
+            Some(row) => Ok((self.counters.cells(row)?, self.counters.adopted(row)?)),
+            None => Ok(([0; cell::CELLS], [0; 16])),
+        }
+    }
+
+    fn inside(&mut self, row: Option<u32>, census: bool) -> Result<Inside, SourceError> {
+        let mut problem = None;
+        let dir = Path::new(PROC_NET);
+        let mut read = |buffer: &mut String| {
+            NetCounters::read(dir, buffer).map_err(|error| problem = Some(error.to_string())).ok()
+        };
+        let before = read(&mut self.buffer);
+        let (cells, adopted) = self.row(row)?;
+        let after = read(&mut self.buffer);
+        // A walk costs milliseconds however few sockets there are. Half-open requests can outlive their listener, so
+        // an empty namespace is only sure of having none if it never had a listener.
+        let empty = after.as_ref().is_some_and(NetCounters::no_sockets) && !has_listened(&cells, &adopted);
+        let walked = match census {
+            false => None,
+            true if empty => Some(([0; TcpState::COUNT], Minis::default())),
+            true => match self.kernel.census(&mut self.counters) {
+                Ok(counts) => Some((by_index(&counts), minis(&counts))),
+                Err(error) => {
+                    problem = Some(error.to_string());
+                    None
+                }
+            },
+        };
+        Ok(Inside { before, cells, adopted, after, census: walked, problem })
+    }
+
+    /// Every namespace that exists, and every other that has counters.
+    fn namespaces(&mut self, census: bool, problems: &mut Vec<String>) -> Result<Vec<NamespaceSample>, SourceError> {
+        let mut met: BTreeMap<u64, Vec<(u64, Namespace)>> = BTreeMap::new();
+        for (key, namespace) in self.counters.namespaces()? {
+            met.entry(namespace.inode.into()).or_default().push((key, namespace));
+        }
+        self.namespaces.refresh(met.keys().copied())?;
+        let mut all = Vec::new();
+        for handle in self.namespaces.all().to_vec() {
+            // Cookies only grow: the greatest is the namespace that has the number now.
+            let newest = met.get_mut(&handle.inode).and_then(|rows| {
+                rows.sort_by_key(|(key, _)| *key);
+                rows.pop()
+            });
+            let (sample, problem) = self.namespace(&handle, newest.as_ref(), census)?;
+            problems.extend(problem.map(|problem| format!("network namespace {}: {problem}", handle.inode)));
+            all.push(sample);
+        }
+        for (inode, rows) in met {
+            for (generation, namespace) in rows {
+                let (cells, adopted) = self.row(Some(namespace.row))?;
+                let adopted = by_index(&adopted);
+                let sample = NamespaceSample { inode, generation, cells: Some(cells), adopted, ..Default::default() };
+                all.push(sample);
+            }
+        }
+        self.census.retain(|inode, _| all.iter().any(|namespace| namespace.inode == *inode && namespace.is_alive));
+        Ok(all)
+    }
+
+    fn programs(&self) -> Vec<ProgramSample> {
+        let of = |program: &kernel::ProgramStatus| {
+            let stats = program.fd.and_then(kernel::run_stats).unwrap_or_default();
+            ProgramSample {
+                name: program.name.into(),
+                hook: program.hook.to_string(),
+                lost: program.lost.map(str::to_owned),
+                error: program.error.clone(),
+                runs: stats.runs,
+                nanoseconds: stats.nanoseconds,
+                missed: stats.missed.unwrap_or(0),
+            }
+        };
+        self.kernel.programs().iter().map(of).collect()
+    }
+}
+
+impl Source for Live {
+    fn sample(&mut self, census: bool) -> Result<Sample, SourceError> {
+        let started = Instant::now();
+        let census = census || started >= self.census_due;
+        let untracked = self.counters.host()?.untracked;
+        self.settle_late(untracked)?;
+        let mut problems = Vec::new();
+        let mut namespaces = self.namespaces(census, &mut problems)?;
+        add_illegal(&mut namespaces, &self.counters)?;
+        if census {
+            self.census_due = Instant::now() + started.elapsed() * CENSUS_SHARE;
+        }
+        if self.namespaces.unreadable() > 0 {
+            log::debug!("{} processes hide their namespace", self.namespaces.unreadable());
+        }
+        self.ring.drain(DRAIN_LIMIT, &mut self.on_event);
+        // After the drain: what is counted as seen by now and not delivered is still in the ring.
+        let host = self.counters.host()?;
+        let names = self.kernel.reset_reasons();
+        let reasons = self.counters.reset_reasons(names.len())?;
+        Ok(Sample {
+            at: SystemTime::now(),
+            elapsed: self.opened.elapsed(),
+            source: SourceKind::Ebpf,
+            namespaces,
+            reset_reasons: names.iter().cloned().zip(reasons).filter(|(name, _)| !name.is_empty()).collect(),
+            listeners: self.counters.listeners()?,
+            programs: self.programs(),
+            lost_fields: self.kernel.lost_fields().iter().map(|lost| (lost.field.clone(), lost.lost.into())).collect(),
+            ring: RingSample {
+                seen: host.ring.seen,
+                filtered: host.ring.filtered,
+                lost: host.ring.lost,
+                delivered: self.ring.delivered(),
+            },
+            host: Some(host),
+            problems,
+            kernel_memory: self.kernel_memory,
+        })
+    }
+}
+
+fn add_illegal(namespaces: &mut [NamespaceSample], counters: &Counters) -> Result<(), SourceError> {
+    let illegal = counters.illegal()?;
+    if illegal.is_empty() {
+        return Ok(());
+    }
+    let rows: HashMap<u64, u32> = counters.namespaces()?.iter().map(|(key, met)| (*key, met.row)).collect();
+    for namespace in namespaces {
+        let Some(row) = rows.get(&namespace.generation) else { continue };
+        for ((_, from, to), count) in illegal.iter().filter(|((illegal_row, ..), _)| illegal_row == row) {
+            let states = TcpState::from_kernel((*from).into()).zip(TcpState::from_kernel((*to).into()));
+            namespace.illegal.extend(states.map(|(from, to)| (from, to, *count)));
+        }
+    }
+    Ok(())
+}
+
+fn has_listened(cells: &cell::Row, adopted: &[u64; 16]) -> bool {
+    let listened = judge(TcpState::Close, TcpState::Listen).cell.map_or(0, |cell| cells[cell]);
+    listened + adopted[TcpState::Listen as usize] > 0
+}
+
+/// From the kernel's state numbers to ours.
+fn by_index(by_number: &[u64; 16]) -> StateCounts {
+    TcpState::ALL.map(|state| by_number[state as usize])
+}
+
+fn minis(by_number: &[u64; 16]) -> Minis {
+    Minis { half_open: by_number[TcpState::NewSynRecv as usize], fin_wait2: by_number[FIN_WAIT2_MINIS] }
+}
+
+fn kernel_counters(counters: &NetCounters) -> KernelCounters {
+    KernelCounters {
+        active_opens: counters.snmp.active_opens,
+        passive_opens: counters.snmp.passive_opens,
+        attempt_fails: counters.snmp.attempt_fails,
+        estab_resets: counters.snmp.estab_resets,
+        curr_estab: counters.snmp.curr_estab,
+        embryonic_resets: counters.ext.embryonic_rsts.unwrap_or(0),
+        time_wait: counters.sock.tw,
+    }
+}
