@@ -121,14 +121,24 @@ impl Reader<'_> {
     }
 }
 
+/// What the programs do with an event.
+pub mod phase {
+    /// Nothing: not all of them are attached yet, and a part of them would miss events.
+    pub const IDLE: u32 = 0;
+    /// Count, and take sockets that are not in the table for older ones.
+    pub const ADOPTING: u32 = 1;
+    /// Count, and take sockets that are not in the table for those that had no room in it.
+    pub const COUNTING: u32 = 2;
+}
+
 /// What user space asks of the running programs: one record, read at every event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Control {
     /// Kinds that a subscriber wants, see [`Kind::bit`]; 0 if there is none.
     pub wanted: u32,
-    /// 1 while sockets older than the programs are still being met for the first time.
-    pub adopting: u32,
+    /// One of [`phase`].
+    pub phase: u32,
     pub filter: Filter,
 }
 
@@ -167,7 +177,7 @@ impl Control {
         };
         let four = |a: u32, b: u32| bytes([&a.to_ne_bytes(), &b.to_ne_bytes(), &[], &[], &[]]);
         [
-            four(self.wanted, self.adopting),
+            four(self.wanted, self.phase),
             four(netns, pid),
             bytes([&states.to_ne_bytes(), &port.to_ne_bytes(), &local_port.to_ne_bytes(), &[], &[]]),
             bytes([&remote_port.to_ne_bytes(), &[peer_bits], &[odd_only], &[], &[]]),

@@ -7,7 +7,7 @@
 use core::ffi::c_void;
 
 use aya_ebpf::helpers::{bpf_ktime_get_ns, generated::bpf_seq_write};
-use tcpwatch_common::event::{CENSUS_SLOTS, FIN_WAIT2_MINIS, Row, UNKNOWN};
+use tcpwatch_common::event::{CENSUS_SLOTS, FIN_WAIT2_MINIS, Row, UNKNOWN, phase};
 use tcpwatch_common::offsets::Field;
 use tcpwatch_common::socket::{BIRTH_UNKNOWN, ROLE_UNKNOWN, SINCE_UNKNOWN};
 use tcpwatch_common::state::TcpState;
@@ -56,7 +56,7 @@ fn census(ctx: *mut IterContext) -> i32 {
         // SAFETY: a whole record of the map.
         add_shared(unsafe { (*counts).get_mut(slot) }, 1);
     }
-    if is_full(state, socket) && CONTROL.get(0).is_some_and(|control| control.adopting != 0) {
+    if is_full(state, socket) && CONTROL.get(0).is_some_and(|control| control.phase == phase::ADOPTING) {
         meet(socket, state);
     }
     0

@@ -7,7 +7,7 @@ use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use tcpwatch_common::cell;
-use tcpwatch_common::event::{Kind, NO_CAUSE, UNKNOWN};
+use tcpwatch_common::event::{Control, Kind, NO_CAUSE, UNKNOWN, phase};
 use tcpwatch_common::host::HostCounters;
 use tcpwatch_common::machine::{CELL_BY_PAIR, TRAITS_BY_PAIR, pair, traits};
 use tcpwatch_common::offsets::Field;
@@ -61,6 +61,10 @@ fn event_key(ctx: &BtfTracePointContext) -> u64 {
 
 #[inline(always)]
 fn on_event(first: &mut HostCounters, ctx: &BtfTracePointContext) {
+    let Some(control) = CONTROL.get(0) else { return };
+    if control.phase == phase::IDLE {
+        return;
+    }
     let nested = first.busy;
     let record = if nested == 0 { Some(&raw mut *first) } else { HOST.get_ptr_mut(1) };
     let Some(record) = record else { return };
@@ -75,7 +79,7 @@ fn on_event(first: &mut HostCounters, ctx: &BtfTracePointContext) {
     let old = if old <= TcpState::COUNT as u64 { old } else { 0 };
     let new = if new <= TcpState::COUNT as u64 { new } else { 0 };
     match socket.load::<u16>(Field::Protocol) {
-        IPPROTO_TCP => on_transition(host, socket, old, new),
+        IPPROTO_TCP => on_transition(host, control, socket, old, new),
         IPPROTO_MPTCP => add(host.mptcp.get_mut(new.wrapping_sub(1) as usize), 1),
         _ => {}
     }
@@ -128,14 +132,14 @@ impl Past {
 }
 
 #[inline(always)]
-fn on_transition(host: &mut HostCounters, socket: Typed, old: u64, new: u64) {
+fn on_transition(host: &mut HostCounters, control: &Control, socket: Typed, old: u64, new: u64) {
     let pair = pair(old as usize, new as usize);
     let traits = TRAITS_BY_PAIR[pair];
     let change = Change { socket, old, new, traits, now: now(socket, traits) };
     let (place, meta) = table::find(socket.identity(), &mut host.scratch[0]);
     let past = match (&place, meta) {
         (Some(place), Some(meta)) if !change.is(traits::BIRTH) => follow(host, &change, place, meta),
-        _ => meet(host, &change, place, meta),
+        _ => meet(host, control, &change, place, meta),
     };
     let past = past.launder(&mut host.scratch);
     let cell = CELL_BY_PAIR[pair];
@@ -145,7 +149,6 @@ fn on_transition(host: &mut HostCounters, socket: Typed, old: u64, new: u64) {
         count(past.row, cell as usize);
     }
     let cause = if change.is(traits::END) { ending::end(host, &change, past.row) } else { NO_CAUSE };
-    let Some(control) = CONTROL.get(0) else { return };
     if control.wanted != 0 || cell == cell::NONE || past.expected != 0 {
         tell(host, &change, &past, cause);
     }
@@ -216,7 +219,13 @@ fn follow(host: &mut HostCounters, change: &Change, place: &Place, meta: Meta) -
 
 /// A socket that is born, or that is older than the programs, or for which there was no room.
 #[inline(always)]
-fn meet(host: &mut HostCounters, change: &Change, place: Option<Place>, stale: Option<Meta>) -> Past {
+fn meet(
+    host: &mut HostCounters,
+    control: &Control,
+    change: &Change,
+    place: Option<Place>,
+    stale: Option<Meta>,
+) -> Past {
     let &Change { socket, old, new, now, .. } = change;
     let row = row(host, socket);
     let mut past = Past { row, in_state: UNKNOWN, flags: 0, owner: 0, expected: 0 };
@@ -239,7 +248,7 @@ fn meet(host: &mut HostCounters, change: &Change, place: Option<Place>, stale: O
         }
         if old != CLOSE {
             observe::state(host, old, UNKNOWN);
-            if CONTROL.get(0).is_some_and(|control| control.adopting != 0) {
+            if control.phase == phase::ADOPTING {
                 adopt(row, old);
             }
         }

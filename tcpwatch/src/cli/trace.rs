@@ -147,6 +147,7 @@ impl Tracer {
 
 fn line(view: &View) -> String {
     let what = match (view.kind, view.from, view.to) {
+        ("gap", Some(from), _) => format!("gap: {from}, not {}", view.expected.unwrap_or("?")),
         (_, Some(from), Some(to)) => format!("{from} > {to}"),
         ("reset", ..) => format!("reset {} in {}", view.direction.unwrap_or(""), view.state.unwrap_or("?")),
         (kind, ..) => format!("{kind} {}", view.what.unwrap_or("")),

@@ -90,20 +90,32 @@ impl ProgramStatus {
     }
 }
 
-/// Loads and attaches every program that this kernel takes.
+/// Loads and attaches every program that this kernel takes: first all are loaded, which takes long, then all are
+/// attached.
 pub(super) fn attach_all(ebpf: &mut Ebpf, btf: &Btf) -> Vec<ProgramStatus> {
-    PROGRAMS.iter().map(|program| attach(ebpf, btf, program)).collect()
+    let loaded: Vec<_> = PROGRAMS.iter().map(|program| load(ebpf, btf, program)).collect();
+    let attached = PROGRAMS.iter().zip(loaded).map(|(program, loaded)| {
+        let attached = loaded.and_then(|fd| attach(ebpf, program).map(|()| fd));
+        status(program, attached)
+    });
+    attached.collect()
 }
 
-pub(super) fn attach(ebpf: &mut Ebpf, btf: &Btf, program: &Program) -> ProgramStatus {
-    let (fd, error) = match try_attach(ebpf, btf, program) {
+/// Loads and attaches one program.
+pub(super) fn attach_one(ebpf: &mut Ebpf, btf: &Btf, program: &Program) -> ProgramStatus {
+    let attached = load(ebpf, btf, program).and_then(|fd| attach(ebpf, program).map(|()| fd));
+    status(program, attached)
+}
+
+fn status(program: &Program, attached: anyhow::Result<RawFd>) -> ProgramStatus {
+    let (fd, error) = match attached {
         Ok(fd) => (Some(fd), None),
         Err(error) => (None, Some(format!("{error:#}"))),
     };
     ProgramStatus { name: program.name, hook: program.hook, lost: program.lost, error, fd }
 }
 
-fn try_attach(ebpf: &mut Ebpf, btf: &Btf, program: &Program) -> anyhow::Result<RawFd> {
+fn load(ebpf: &mut Ebpf, btf: &Btf, program: &Program) -> anyhow::Result<RawFd> {
     let loaded = ebpf
         .program_mut(program.name)
         .ok_or_else(|| anyhow::anyhow!("the eBPF object has no program {}", program.name))?;
@@ -111,14 +123,21 @@ fn try_attach(ebpf: &mut Ebpf, btf: &Btf, program: &Program) -> anyhow::Result<R
         Hook::Tracepoint(tracepoint) => {
             let loaded: &mut BtfTracePoint = loaded.try_into()?;
             loaded.load(tracepoint, btf)?;
-            loaded.attach()?;
             Ok(loaded.fd()?.as_fd().as_raw_fd())
         }
         Hook::Iterator(kind) => {
-            // Attached anew for each walk.
             let loaded: &mut Iter = loaded.try_into()?;
             loaded.load(kind, btf)?;
             Ok(loaded.fd()?.as_fd().as_raw_fd())
         }
     }
+}
+
+fn attach(ebpf: &mut Ebpf, program: &Program) -> anyhow::Result<()> {
+    // Iterators are attached anew for each walk.
+    if let (Hook::Tracepoint(_), Some(loaded)) = (program.hook, ebpf.program_mut(program.name)) {
+        let loaded: &mut BtfTracePoint = loaded.try_into()?;
+        loaded.attach()?;
+    }
+    Ok(())
 }

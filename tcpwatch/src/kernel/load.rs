@@ -4,7 +4,7 @@ use std::path::Path;
 
 use aya::maps::{Array, MapError, Queue};
 use aya::{Ebpf, EbpfError, EbpfLoader, include_bytes_aligned};
-use tcpwatch_common::event::Control;
+use tcpwatch_common::event::{Control, phase};
 use tcpwatch_common::names::{global, map};
 use tcpwatch_common::socket::WAYS;
 
@@ -75,14 +75,16 @@ impl Kernel {
         let mut ebpf = load_object(options, &types, &offsets)?;
         fill_rows(&mut ebpf, options.namespaces)?;
         let mut control = take_control(&mut ebpf)?;
-        let wanted = Control { adopting: u32::from(options.adopt), ..Control::default() };
-        set_control(&mut control, &wanted)?;
         let programs = attach::attach_all(&mut ebpf, &btf);
         for program in &programs {
             if let (None, Some(error)) = (program.lost, &program.error) {
                 return Err(LoadError::Required { name: program.name, error: error.clone() });
             }
         }
+        // Only now, when none of them can miss what another would have counted.
+        let phase = if options.adopt { phase::ADOPTING } else { phase::COUNTING };
+        let wanted = Control { phase, ..Control::default() };
+        set_control(&mut control, &wanted)?;
         let reset_reasons = reset_reasons(&types);
         Ok(Self { ebpf, programs, lost_fields, reset_reasons, control, wanted })
     }
@@ -109,7 +111,7 @@ impl Kernel {
     /// Whether a socket that is not in the table is taken for one older than the programs; otherwise it is one for
     /// which there was no room.
     pub fn adopt(&mut self, adopting: bool) -> Result<(), LoadError> {
-        self.wanted.adopting = u32::from(adopting);
+        self.wanted.phase = if adopting { phase::ADOPTING } else { phase::COUNTING };
         set_control(&mut self.control, &self.wanted)
     }
 }
@@ -127,7 +129,7 @@ impl Yardstick {
         let btf = aya::Btf::from_sys_fs().map_err(|source| LoadError::Maps { source: source.into(), hint: HINT })?;
         let options = Options { sockets: 8, namespaces: 1, ring_bytes: 4096, ..Options::default() };
         let mut ebpf = load_object(&options, &types, &offsets)?;
-        let program = attach::attach(&mut ebpf, &btf, &attach::EMPTY);
+        let program = attach::attach_one(&mut ebpf, &btf, &attach::EMPTY);
         Ok(Self { _ebpf: ebpf, program })
     }
 }

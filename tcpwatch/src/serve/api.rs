@@ -1,0 +1,49 @@
+//! The JSON API: the view types, of now or of one network namespace.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+
+use super::App;
+use super::failure::Failure;
+use super::query::{Netns, Nothing};
+use crate::model::Report;
+use crate::view::states::{self, States};
+use crate::view::status::{self, Status};
+use crate::view::transitions::{self, Transitions};
+
+/// `/api/v1/status`: the latest report will do, so that it answers even if sampling is stuck.
+pub(super) async fn status(State(app): State<App>, _: Nothing) -> Result<Json<Status>, Failure> {
+    let report = app.feed.latest().ok_or_else(Failure::no_report)?;
+    Ok(Json(status::status(&report)))
+}
+
+/// `/api/v1/states`
+pub(super) async fn states(State(app): State<App>, Netns(netns): Netns) -> Result<Json<States>, Failure> {
+    let report = fresh(&app, netns, |report, netns| report.states.contains_key(&netns)).await?;
+    Ok(Json(states::states(&report, netns)))
+}
+
+/// `/api/v1/transitions`
+pub(super) async fn transitions(
+    State(app): State<App>,
+    Netns(netns): Netns,
+) -> Result<Json<Transitions>, Failure> {
+    let report = fresh(&app, netns, |report, netns| report.transitions.contains_key(&netns)).await?;
+    Ok(Json(transitions::transitions(&report, netns)))
+}
+
+async fn fresh(
+    app: &App,
+    netns: Option<u64>,
+    knows: impl Fn(&Report, u64) -> bool,
+) -> Result<Arc<Report>, Failure> {
+    let report = app.feed.fresh().await.ok_or_else(Failure::no_report)?;
+    match netns {
+        Some(netns) if !knows(&report, netns) => Err(Failure::not_found(format!(
+            "no network namespace has the inode number {netns}; /api/v1/status lists those that exist"
+        ))),
+        _ => Ok(report),
+    }
+}

@@ -1,0 +1,51 @@
+//! `/metrics`: one report in the text format of Prometheus.
+//!
+//! Everything is built from the report at the scrape; no state is kept between scrapes. What the source cannot know
+//! is absent, never 0. What can happen and did not is 0, so that rates and alerts work from the first event on.
+
+mod family;
+mod own;
+mod segments;
+mod sockets;
+#[cfg(test)]
+mod tests;
+mod trust;
+
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use prometheus::TextEncoder;
+use prometheus::proto::MetricFamily;
+
+use super::failure::Failure;
+use super::{App, SelfUsage, health};
+use crate::model::Report;
+use family::Family;
+
+/// What [`TextEncoder`] writes.
+const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// `/metrics`
+pub(super) async fn scrape(State(app): State<App>) -> Result<impl IntoResponse, Failure> {
+    let report = app.feed.fresh().await.ok_or_else(Failure::no_report)?;
+    // Old figures would look like a host at rest; a failed scrape shows as `up == 0`.
+    health::check_fresh(&app, Some(&report))?;
+    let page = page(&report, (app.usage)()).map_err(|error| Failure::internal(error.to_string()))?;
+    Ok(([(CONTENT_TYPE, FORMAT)], page))
+}
+
+fn page(report: &Report, usage: SelfUsage) -> prometheus::Result<String> {
+    TextEncoder::new().encode_to_string(&families(report, usage))
+}
+
+/// Every metric of the page; a family without series is left out.
+fn families(report: &Report, usage: SelfUsage) -> Vec<MetricFamily> {
+    let mut families = Vec::new();
+    sockets::add(&mut families, report);
+    segments::add(&mut families, &report.sample);
+    trust::add(&mut families, report);
+    own::add(&mut families, &report.sample, usage);
+    families.retain(|family| family.series() > 0);
+    families.push(own::series(&families));
+    families.into_iter().map(Family::into_proto).collect()
+}

@@ -1,0 +1,47 @@
+//! Metrics of tcpwatch itself: what it is and what it costs.
+
+use super::family::{Family, number};
+use crate::sample::{Sample, SourceKind};
+use crate::serve::SelfUsage;
+
+pub(super) fn add(families: &mut Vec<Family>, sample: &Sample, usage: SelfUsage) {
+    families.extend([
+        build(),
+        source(sample),
+        Family::gauge("tcpwatch_self_kernel_memory_bytes", "Kernel memory that the eBPF maps take")
+            .only(sample.kernel_memory.map(number)),
+        Family::gauge("tcpwatch_self_resident_memory_bytes", "Memory of the tcpwatch process that is in RAM")
+            .only(usage.resident_bytes.map(number)),
+        Family::counter(
+            "tcpwatch_self_cpu_seconds_total",
+            "CPU time of the tcpwatch process, user and system",
+        )
+        .only(usage.cpu_seconds),
+    ]);
+}
+
+/// The number of series, to be called last.
+pub(super) fn series(families: &[Family]) -> Family {
+    let others: usize = families.iter().map(Family::series).sum();
+    Family::gauge("tcpwatch_series", "Series on this page, this one included")
+        .only(Some(number(others as u64 + 1)))
+}
+
+fn build() -> Family {
+    let mut family = Family::gauge("tcpwatch_build_info", "Always 1; the version of tcpwatch");
+    family.add(&[("version", env!("CARGO_PKG_VERSION"))], 1.0);
+    family
+}
+
+fn source(sample: &Sample) -> Family {
+    let mut family = Family::gauge(
+        "tcpwatch_source_info",
+        "Always 1; where the figures come from: ebpf, or netlink where eBPF cannot be had and only states are known",
+    );
+    let source = match sample.source {
+        SourceKind::Ebpf => "ebpf",
+        SourceKind::Netlink => "netlink",
+    };
+    family.add(&[("source", source)], 1.0);
+    family
+}

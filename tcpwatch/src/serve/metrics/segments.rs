@@ -1,0 +1,95 @@
+//! Metrics of segments: sent again, and resets.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::net::Ipv6Addr;
+
+use tcpwatch_common::event::Listener;
+use tcpwatch_common::host::{HostCounters, Retransmit};
+use tcpwatch_common::names::program;
+
+use super::family::{Family, number};
+use crate::sample::Sample;
+use crate::view::event::address;
+
+/// Listeners with series of their own; the rest is one series.
+const LISTENERS: usize = 100;
+
+/// A reset without a reason from the kernel.
+const UNKNOWN: &str = "unknown";
+
+pub(super) fn add(families: &mut Vec<Family>, sample: &Sample) {
+    let Some(host) = &sample.host else { return };
+    families.extend([retransmits(host, sample), resets(host, sample)]);
+    if runs(sample, program::RETRANSMIT_SYNACK) {
+        families.push(listeners(&sample.listeners));
+    }
+}
+
+/// Whether a program counts. What one does not count is unknown, not 0.
+fn runs(sample: &Sample, name: &str) -> bool {
+    !sample.programs.iter().any(|program| program.name == name && program.error.is_some())
+}
+
+fn retransmits(host: &HostCounters, sample: &Sample) -> Family {
+    let mut family = Family::counter(
+        "tcpwatch_retransmits_total",
+        "Segments sent again. Kind: data (FIN and probes among them), syn, synack, or failed (it could not be sent; \
+         newer kernels only)",
+    );
+    for kind in Retransmit::ALL {
+        let counted_by = match kind {
+            Retransmit::SynAck => program::RETRANSMIT_SYNACK,
+            Retransmit::Data | Retransmit::Syn | Retransmit::Failed => program::RETRANSMIT,
+        };
+        if runs(sample, counted_by) {
+            family.add(&[("kind", kind.name())], number(host.retransmits[kind as usize]));
+        }
+    }
+    family
+}
+
+fn resets(host: &HostCounters, sample: &Sample) -> Family {
+    let mut family = Family::counter(
+        "tcpwatch_resets_total",
+        "RST segments by direction, those sent by the kernel's reason: unknown on kernels before 6.10, and for all \
+         received ones",
+    );
+    if runs(sample, program::RESET_RECEIVED) {
+        family.add(&[("direction", "received"), ("reason", UNKNOWN)], number(host.resets_received));
+    }
+    if runs(sample, program::RESET_SENT) {
+        let mut reasons = BTreeMap::from([(UNKNOWN, 0)]);
+        for (reason, count) in sample.reset_reasons.iter().filter(|(_, count)| *count > 0) {
+            *reasons.entry(reason).or_default() += count;
+        }
+        // The reasons are read after the total, so the difference is what has none, not what came in between.
+        let without = host.resets_sent.saturating_sub(reasons.values().sum());
+        *reasons.entry(UNKNOWN).or_default() += without;
+        for (reason, count) in reasons {
+            family.add(&[("direction", "sent"), ("reason", reason)], number(count));
+        }
+    }
+    family
+}
+
+fn listeners(listeners: &[Listener]) -> Family {
+    let mut family = Family::counter(
+        "tcpwatch_listener_synack_retransmits_total",
+        "SYN-ACKs that listeners sent again because no ACK came: clients that never answer (a SYN flood), or a full \
+         accept queue. Listeners with few of them are in listen_addr=\"other\"",
+    );
+    let mut by_address: BTreeMap<String, u64> = BTreeMap::new();
+    for listener in listeners {
+        let address = address(Ipv6Addr::from(listener.local), listener.local_port);
+        *by_address.entry(address).or_default() += listener.synack_retransmits;
+    }
+    let mut ranked: Vec<_> = by_address.into_iter().collect();
+    ranked.sort_by_key(|(_, count)| Reverse(*count));
+    let (shown, folded) = ranked.split_at(ranked.len().min(LISTENERS));
+    for (address, count) in shown {
+        family.add(&[("listen_addr", address)], number(*count));
+    }
+    family.add(&[("listen_addr", "other")], number(folded.iter().map(|(_, count)| count).sum()));
+    family
+}

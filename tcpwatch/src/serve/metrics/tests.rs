@@ -1,0 +1,272 @@
+//! The page as Prometheus sees it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use prometheus::proto::MetricType;
+use tcpwatch_common::event::Listener;
+use tcpwatch_common::histogram::{self, Histogram};
+use tcpwatch_common::host::HostCounters;
+use tcpwatch_common::{Cause, TcpState, cell, judge};
+
+use super::*;
+use crate::model::Model;
+use crate::model::reconcile::testing::sample_at;
+use crate::sample::{Census, KernelCounters, ProgramSample, RingSample, Sample, SourceKind};
+
+const DOCS: &str = include_str!("../../../../docs/metrics.md");
+const USAGE: SelfUsage = SelfUsage { resident_bytes: Some(12_345_678), cpu_seconds: Some(1.25) };
+
+fn program(name: &str, error: Option<&str>, runs: u64) -> ProgramSample {
+    ProgramSample {
+        name: name.into(),
+        hook: "tracepoint".into(),
+        lost: None,
+        error: error.map(str::to_owned),
+        runs,
+        nanoseconds: runs * 100,
+        missed: 0,
+    }
+}
+
+fn listener(port: u16, synack_retransmits: u64) -> Listener {
+    let local = std::net::Ipv4Addr::UNSPECIFIED.to_ipv6_mapped().octets();
+    Listener { synack_retransmits, local, local_port: port, ..Listener::default() }
+}
+
+fn observe(histogram: &mut Histogram, nanoseconds: u64, times: u64) {
+    histogram.buckets[histogram::bucket(nanoseconds)] += times;
+    histogram.sum_ns += nanoseconds * times;
+}
+
+/// A sample in which something is known of everything.
+fn full() -> Sample {
+    let mut host = HostCounters::from_words(&[]);
+    observe(&mut host.time_in_state[TcpState::Established.index()], 3_000, 2);
+    observe(&mut host.time_in_state[TcpState::Established.index()], 1_500_000_000, 4);
+    observe(&mut host.time_in_state[TcpState::Established.index()], u64::MAX / 8, 1);
+    host.endings[TcpState::Established.index()][Cause::ResetReceived as usize] = 5;
+    host.endings[TcpState::TimeWait.index()][Cause::Closed as usize] = 1;
+    host.retransmits = [9, 2, 7, 0];
+    host.resets_received = 3;
+    host.resets_sent = 10;
+    host.nested = 1;
+    host.folded = 6;
+    host.illegal = 2;
+    let mut sample = sample_at(10.0, 7);
+    let namespace = &mut sample.namespaces[0];
+    let cells = namespace.cells.as_mut().expect("cells");
+    cells[judge(TcpState::Listen, TcpState::SynRecv).cell.expect("legal")] = 41;
+    cells[cell::TIME_WAIT_ENTERED] = 12;
+    namespace.adopted[TcpState::Listen.index()] = 4;
+    namespace.illegal.push((TcpState::Listen, TcpState::Established, 2));
+    namespace.census = Some(Census {
+        elapsed: sample.elapsed,
+        counts: [0; TcpState::COUNT],
+        minis: Some(crate::sample::Minis::default()),
+    });
+    namespace.kernel = Some((KernelCounters::default(), KernelCounters::default()));
+    sample.host = Some(Box::new(host));
+    sample.reset_reasons =
+        vec![("no_socket".into(), 6), ("not_specified".into(), 0), ("tcp_state".into(), 1)];
+    sample.listeners = vec![listener(443, 7)];
+    sample.programs = vec![program("transition", None, 20), program("reset_sent", None, 0)];
+    sample.ring = RingSample { seen: 8, filtered: 5, lost: 1, delivered: 2 };
+    sample.kernel_memory = Some(4_096);
+    sample
+}
+
+fn shown(sample: Sample, usage: SelfUsage) -> String {
+    page(&Model::default().apply(sample), usage).expect("encodes")
+}
+
+/// The page's lines of one metric, comments aside.
+fn lines<'a>(page: &'a str, name: &str) -> Vec<&'a str> {
+    page.lines().filter(|line| line.split(['{', ' ']).next() == Some(name)).collect()
+}
+
+#[test]
+fn the_text_is_exact() {
+    let page = shown(full(), USAGE);
+    let retransmits = page.split("# HELP ").find(|part| part.starts_with("tcpwatch_retransmits_total "));
+    assert_eq!(
+        retransmits.expect("there"),
+        "tcpwatch_retransmits_total Segments sent again. Kind: data (FIN and probes among them), syn, synack, or \
+         failed (it could not be sent; newer kernels only)\n\
+         # TYPE tcpwatch_retransmits_total counter\n\
+         tcpwatch_retransmits_total{kind=\"data\"} 9\n\
+         tcpwatch_retransmits_total{kind=\"syn\"} 2\n\
+         tcpwatch_retransmits_total{kind=\"synack\"} 7\n\
+         tcpwatch_retransmits_total{kind=\"failed\"} 0\n"
+    );
+    for line in [
+        "tcpwatch_sockets{state=\"listen\"} 2",
+        "tcpwatch_sockets{state=\"time_wait\"} 0",
+        "tcpwatch_transitions_total{from=\"listen\",to=\"syn_recv\",verdict=\"linux\"} 41",
+        "tcpwatch_transitions_total{from=\"listen\",to=\"established\",verdict=\"illegal\"} 2",
+        "tcpwatch_illegal_transitions_total 2",
+        "tcpwatch_time_in_state_unknown_total{state=\"closing\"} 0",
+        "tcpwatch_time_in_state_seconds_bucket{state=\"established\",le=\"0.000008192\"} 2",
+        "tcpwatch_time_in_state_seconds_bucket{state=\"established\",le=\"2.147483648\"} 6",
+        "tcpwatch_connection_ends_total{state=\"established\",cause=\"reset_received\"} 5",
+        "tcpwatch_connection_ends_total{state=\"time_wait\",cause=\"closed\"} 1",
+        "tcpwatch_time_wait_entered_total 12",
+        "tcpwatch_listener_synack_retransmits_total{listen_addr=\"0.0.0.0:443\"} 7",
+        "tcpwatch_listener_synack_retransmits_total{listen_addr=\"other\"} 0",
+        "tcpwatch_mptcp_transitions_total{to=\"fin_wait2\"} 0",
+        "tcpwatch_events_lost_total{reason=\"folded\"} 6",
+        "tcpwatch_transitions_recovered_total 1",
+        "tcpwatch_ring_events_total{fate=\"filtered\"} 5",
+        "tcpwatch_program_loaded{program=\"transition\"} 1",
+        "tcpwatch_program_seconds_total{program=\"transition\"} 0.000002",
+        "tcpwatch_reconciliation_drift{counter=\"PassiveOpens\"} 0",
+        "tcpwatch_namespaces 1",
+        "tcpwatch_namespaces_incomplete 0",
+        concat!("tcpwatch_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+        "tcpwatch_source_info{source=\"ebpf\"} 1",
+        "tcpwatch_self_kernel_memory_bytes 4096",
+        "tcpwatch_self_resident_memory_bytes 12345678",
+        "tcpwatch_self_cpu_seconds_total 1.25",
+    ] {
+        assert!(page.lines().any(|found| found == line), "{line} is not in\n{page}");
+    }
+    assert_eq!(lines(&page, "tcpwatch_program_runs_total").len(), 1, "no statistics, no series");
+}
+
+#[test]
+fn what_did_not_happen_is_zero() {
+    let mut sample = full();
+    sample.namespaces[0].illegal.clear();
+    sample.host = Some(Box::new(HostCounters::from_words(&[])));
+    let page = shown(sample, USAGE);
+    assert_eq!(lines(&page, "tcpwatch_sockets").len(), 11);
+    assert_eq!(lines(&page, "tcpwatch_transitions_total").len(), 27);
+    assert_eq!(lines(&page, "tcpwatch_time_in_state_seconds_count").len(), 11);
+    assert_eq!(lines(&page, "tcpwatch_connection_ends_total").len(), 9 * Cause::COUNT);
+    assert_eq!(lines(&page, "tcpwatch_handshake_seconds_sum").len(), 2);
+}
+
+#[test]
+fn buckets_are_cumulative_and_the_last_is_the_count() {
+    let families = families(&Model::default().apply(full()), USAGE);
+    let family =
+        families.iter().find(|family| family.name() == "tcpwatch_time_in_state_seconds").expect("there");
+    assert_eq!(family.get_field_type(), MetricType::HISTOGRAM);
+    let histogram = family.get_metric()[0].get_histogram();
+    let buckets = histogram.get_bucket();
+    assert_eq!(buckets.len(), 19);
+    for pair in buckets.windows(2) {
+        assert!(pair[0].cumulative_count() <= pair[1].cumulative_count());
+        let factor = pair[1].upper_bound() / pair[0].upper_bound();
+        assert!((factor - 4.0).abs() < 1e-9, "{factor}");
+    }
+    assert_eq!(buckets[18].cumulative_count(), 6, "the longest is above every bound");
+    assert_eq!(histogram.get_sample_count(), 7);
+    let page = shown(full(), USAGE);
+    for end in ["_bucket{state=\"established\",le=\"+Inf\"} 7", "_count{state=\"established\"} 7"] {
+        let line = format!("tcpwatch_time_in_state_seconds{end}");
+        assert!(page.lines().any(|found| found == line), "{line}");
+    }
+}
+
+#[test]
+fn resets_sent_add_up_whatever_the_kernel_tells() {
+    let sent = |reasons: &[(&str, u64)]| {
+        let mut sample = full();
+        sample.reset_reasons = reasons.iter().map(|(name, count)| ((*name).into(), *count)).collect();
+        let page = shown(sample, USAGE);
+        let prefix = "tcpwatch_resets_total{direction=\"sent\",";
+        page.lines().filter_map(|line| line.strip_prefix(prefix)).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(sent(&[]), ["reason=\"unknown\"} 10"]);
+    assert_eq!(sent(&[("b", 4), ("a", 6)]), ["reason=\"a\"} 6", "reason=\"b\"} 4", "reason=\"unknown\"} 0"]);
+    assert_eq!(sent(&[("a", 0), ("b", 3)]), ["reason=\"b\"} 3", "reason=\"unknown\"} 7"]);
+    // Sent while the figures were read.
+    assert_eq!(sent(&[("a", 11)]), ["reason=\"a\"} 11", "reason=\"unknown\"} 0"]);
+}
+
+#[test]
+fn listeners_are_bounded_and_the_rest_is_not_lost() {
+    let mut sample = full();
+    sample.listeners = (1..=130).map(|port| listener(port, u64::from(port))).collect();
+    // The same address in another network namespace.
+    sample.listeners.push(listener(130, 1_000));
+    let page = shown(sample, USAGE);
+    let found = lines(&page, "tcpwatch_listener_synack_retransmits_total");
+    assert_eq!(found.len(), 101);
+    assert_eq!(found[0], "tcpwatch_listener_synack_retransmits_total{listen_addr=\"0.0.0.0:130\"} 1130");
+    let rest: u32 = (1..=30).sum();
+    assert_eq!(
+        found[100],
+        format!("tcpwatch_listener_synack_retransmits_total{{listen_addr=\"other\"}} {rest}")
+    );
+}
+
+#[test]
+fn what_cannot_be_known_is_absent() {
+    let mut sample = full();
+    sample.programs = ["retransmit", "retransmit_synack", "reset_sent", "reset_received"]
+        .map(|name| program(name, Some("no such tracepoint"), 0))
+        .into();
+    sample.namespaces[0].census = None;
+    let page = shown(sample, SelfUsage::default());
+    for name in
+        ["retransmits_total", "resets_total", "listener_synack_retransmits_total", "program_runs_total"]
+    {
+        assert!(!page.contains(&format!("tcpwatch_{name}")), "{name}");
+    }
+    assert!(page.contains("tcpwatch_program_loaded{program=\"reset_sent\"} 0\n"));
+    assert!(!page.contains("tcpwatch_sockets{state=\"time_wait\"}"), "no census");
+    assert!(page.contains("tcpwatch_sockets{state=\"established\"}"));
+}
+
+#[test]
+fn without_ebpf_only_the_states_are_known() {
+    let mut sample = sample_at(10.0, 7);
+    sample.source = SourceKind::Netlink;
+    sample.namespaces[0].cells = None;
+    sample.namespaces[0].census =
+        Some(Census { elapsed: sample.elapsed, counts: [3; TcpState::COUNT], minis: None });
+    let page = shown(sample, SelfUsage::default());
+    let names: BTreeSet<_> = page
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split(['{', ' ']).next()?.strip_prefix("tcpwatch_"))
+        .collect();
+    let known = ["build_info", "namespaces", "namespaces_incomplete", "series", "sockets", "source_info"];
+    assert_eq!(names, BTreeSet::from(known), "{page}");
+    assert!(page.contains("tcpwatch_sockets{state=\"established\"} 3\n"));
+}
+
+#[test]
+fn the_series_are_counted_and_none_is_there_twice() {
+    let page = shown(full(), USAGE);
+    let series: Vec<_> = page.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(page.lines().last(), Some(format!("tcpwatch_series {}", series.len()).as_str()));
+    let names: BTreeSet<_> =
+        series.iter().filter_map(|line| line.rsplit_once(' ')).map(|(name, _)| name).collect();
+    assert_eq!(names.len(), series.len());
+    assert!(series.len() < 700, "{}", series.len());
+}
+
+/// Name, type and labels of each metric, as the table in the docs has them.
+#[test]
+fn the_docs_list_every_metric() {
+    let families = families(&Model::default().apply(full()), USAGE);
+    let emitted: BTreeMap<_, _> = families
+        .iter()
+        .map(|family| {
+            let kind = format!("{:?}", family.get_field_type()).to_lowercase();
+            let labels = family.get_metric()[0].get_label().iter().map(|label| format!("`{}`", label.name()));
+            (format!("`{}`", family.name()), (kind, labels.collect::<Vec<_>>().join(", ")))
+        })
+        .collect();
+    let documented: BTreeMap<_, _> = DOCS
+        .lines()
+        .filter(|line| line.starts_with("| `tcpwatch_"))
+        .map(|line| {
+            let cells: Vec<_> = line.split('|').map(|cell| cell.trim().to_owned()).collect();
+            (cells[1].clone(), (cells[2].clone(), cells[3].clone()))
+        })
+        .collect();
+    assert_eq!(documented, emitted);
+}
