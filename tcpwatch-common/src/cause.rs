@@ -42,12 +42,10 @@ pub struct Ending {
 }
 
 const EPIPE: u32 = 32;
-const ENETUNREACH: u32 = 101;
 const ECONNABORTED: u32 = 103;
 const ECONNRESET: u32 = 104;
 const ETIMEDOUT: u32 = 110;
 const ECONNREFUSED: u32 = 111;
-const EHOSTUNREACH: u32 = 113;
 
 impl Cause {
     pub const COUNT: usize = 8;
@@ -87,18 +85,19 @@ impl Cause {
             ECONNREFUSED => Self::Refused,
             ETIMEDOUT => Self::Timeout,
             ECONNABORTED => Self::Killed,
-            ENETUNREACH | EHOSTUNREACH => Self::Unreachable,
             ECONNRESET | EPIPE => Self::ResetReceived,
-            // Other errors come by ICMP (protocol or port unreachable, source route failed).
+            // ICMP: host or network unreachable, and rarer ones such as protocol unreachable.
             _ => Self::Unreachable,
         }
     }
 
     const fn without_error(from: TcpState, ending: Ending) -> Self {
         match from {
-            TcpState::FinWait2 | TcpState::Closing | TcpState::LastAck | TcpState::Listen | TcpState::Close => {
-                Self::Closed
-            }
+            TcpState::FinWait2
+            | TcpState::Closing
+            | TcpState::LastAck
+            | TcpState::Listen
+            | TcpState::Close => Self::Closed,
             TcpState::Established | TcpState::CloseWait if ending.unread => Self::ResetSent,
             _ => Self::Aborted,
         }

@@ -165,8 +165,18 @@ pub struct Filter {
 impl Control {
     /// The record as the words that a map holds.
     pub fn to_words(&self) -> [u64; 8] {
-        let Filter { netns, pid, states, port, local_port, remote_port, peer_bits, odd_only, peer, peer_mask } =
-            self.filter;
+        let Filter {
+            netns,
+            pid,
+            states,
+            port,
+            local_port,
+            remote_port,
+            peer_bits,
+            odd_only,
+            peer,
+            peer_mask,
+        } = self.filter;
         let bytes = |parts: [&[u8]; 5]| {
             let mut word = [0; 8];
             let all = parts.into_iter().flatten();

@@ -37,6 +37,7 @@ pub const fn bucket(nanoseconds: u64) -> usize {
         bits += exceeds * width;
         width >>= 1;
     }
+    #[expect(clippy::cast_possible_truncation, reason = "64 at the most")]
     let bits = (bits + rest) as usize & 63;
     if bits < BUCKETS { bits } else { BUCKETS - 1 }
 }

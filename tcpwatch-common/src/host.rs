@@ -156,7 +156,10 @@ fn word(words: &mut impl Iterator<Item = u64>) -> u64 {
     words.next().unwrap_or(0)
 }
 
-fn array<I: Iterator<Item = u64>, T, const N: usize>(words: &mut I, mut item: impl FnMut(&mut I) -> T) -> [T; N] {
+fn array<I: Iterator<Item = u64>, T, const N: usize>(
+    words: &mut I,
+    mut item: impl FnMut(&mut I) -> T,
+) -> [T; N] {
     core::array::from_fn(|_| item(words))
 }
 

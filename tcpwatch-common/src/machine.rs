@@ -70,7 +70,12 @@ pub const EDGES: [Edge; cell::EDGES] = [
     edge(Close, SynSent, Rfc, "CLOSED to SYN-SENT: active OPEN, connect()"),
     edge(Close, Close, Linux, "an abort met a socket that was closed already; it stays closed"),
     edge(SynSent, Established, Rfc, "SYN-SENT to ESTABLISHED: SYN-ACK received, ACK sent"),
-    edge(SynSent, SynRecv, Unusual, "SYN-SENT to SYN-RECEIVED: simultaneous open or a socket connected to itself"),
+    edge(
+        SynSent,
+        SynRecv,
+        Unusual,
+        "SYN-SENT to SYN-RECEIVED: simultaneous open or a socket connected to itself",
+    ),
     edge(SynSent, Close, Rfc, "SYN-SENT to CLOSED: refused, timed out, or closed by the application"),
     edge(
         Listen,
@@ -80,29 +85,64 @@ pub const EDGES: [Edge; cell::EDGES] = [
     ),
     edge(Listen, Close, Rfc, "LISTEN to CLOSED: CLOSE call"),
     edge(SynRecv, Established, Rfc, "SYN-RECEIVED to ESTABLISHED: ACK of our SYN received"),
-    edge(SynRecv, FinWait1, Rfc, "SYN-RECEIVED to FIN-WAIT-1: CLOSE call before the handshake ended, FIN sent"),
+    edge(
+        SynRecv,
+        FinWait1,
+        Rfc,
+        "SYN-RECEIVED to FIN-WAIT-1: CLOSE call before the handshake ended, FIN sent",
+    ),
     edge(SynRecv, CloseWait, Unusual, "a FIN arrived with the ACK of our SYN, before ESTABLISHED was stored"),
-    edge(SynRecv, Close, Rfc, "SYN-RECEIVED to CLOSED: reset, abort, or the child socket could not be set up"),
+    edge(
+        SynRecv,
+        Close,
+        Rfc,
+        "SYN-RECEIVED to CLOSED: reset, abort, or the child socket could not be set up",
+    ),
     edge(Established, FinWait1, Rfc, "ESTABLISHED to FIN-WAIT-1: CLOSE call, FIN queued"),
     edge(Established, CloseWait, Rfc, "ESTABLISHED to CLOSE-WAIT: FIN received, ACK sent"),
     edge(Established, Close, Rfc, "ESTABLISHED to CLOSED: reset, abort or timeout"),
     edge(FinWait1, FinWait2, Rfc, "FIN-WAIT-1 to FIN-WAIT-2: ACK of our FIN received"),
     edge(FinWait1, Closing, Unusual, "FIN-WAIT-1 to CLOSING: both sides closed at once, the FINs crossed"),
     edge(FinWait1, Close, Rfc, "FIN-WAIT-1 to CLOSED: reset, abort or timeout"),
-    edge(FinWait1, FinWait1, Linux, "close() after shutdown(): the socket lost its owner and waits on as an orphan"),
+    edge(
+        FinWait1,
+        FinWait1,
+        Linux,
+        "close() after shutdown(): the socket lost its owner and waits on as an orphan",
+    ),
     edge(
         FinWait2,
         Close,
         Linux,
         "the full socket was handed to a TIME_WAIT or FIN_WAIT2 mini-socket (or was aborted): see the cause",
     ),
-    edge(FinWait2, FinWait2, Linux, "close() after shutdown(): the socket lost its owner and waits on as an orphan"),
-    edge(Closing, Close, Linux, "CLOSING to TIME-WAIT: the full socket was handed to a TIME_WAIT mini-socket"),
-    edge(Closing, Closing, Linux, "close() after shutdown(): the socket lost its owner and waits on as an orphan"),
+    edge(
+        FinWait2,
+        FinWait2,
+        Linux,
+        "close() after shutdown(): the socket lost its owner and waits on as an orphan",
+    ),
+    edge(
+        Closing,
+        Close,
+        Linux,
+        "CLOSING to TIME-WAIT: the full socket was handed to a TIME_WAIT mini-socket",
+    ),
+    edge(
+        Closing,
+        Closing,
+        Linux,
+        "close() after shutdown(): the socket lost its owner and waits on as an orphan",
+    ),
     edge(CloseWait, LastAck, Rfc, "CLOSE-WAIT to LAST-ACK: CLOSE call, FIN queued"),
     edge(CloseWait, Close, Rfc, "CLOSE-WAIT to CLOSED: reset, abort or timeout"),
     edge(LastAck, Close, Rfc, "LAST-ACK to CLOSED: ACK of our FIN received"),
-    edge(LastAck, LastAck, Linux, "close() after shutdown(): the socket lost its owner and waits on as an orphan"),
+    edge(
+        LastAck,
+        LastAck,
+        Linux,
+        "close() after shutdown(): the socket lost its owner and waits on as an orphan",
+    ),
 ];
 
 /// Counter cell by [`pair`]; [`cell::NONE`] for pairs that are not legal. Without pointers, so that the kernel
@@ -161,7 +201,7 @@ const fn traits_of(from: TcpState, to: TcpState) -> u8 {
         (Close, _) => traits::BIRTH,
         (Listen, SynRecv) => traits::BIRTH | traits::PASSIVE,
         (Listen, Close) => traits::END | traits::BY_OWNER,
-        (SynRecv, FinWait1) | (Established, FinWait1) | (CloseWait, LastAck) => traits::BY_OWNER,
+        (SynRecv | Established, FinWait1) | (CloseWait, LastAck) => traits::BY_OWNER,
         (SynSent | SynRecv, Established) | (Established, CloseWait) | (FinWait1, FinWait2 | Closing) => {
             traits::BY_SEGMENT
         }

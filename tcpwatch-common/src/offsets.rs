@@ -91,12 +91,36 @@ pub const PLACES: [Place; COUNT] = [
     optional(Field::ReceiveNext, "tcp_sock", "rcv_nxt", 4, "resets for unread data, told from aborts"),
     optional(Field::CopiedSequence, "tcp_sock", "copied_seq", 4, "resets for unread data, told from aborts"),
     optional(Field::IsMptcp, "tcp_sock", "is_mptcp", 1, "owners of MPTCP subflows"),
-    optional(Field::Clock, "tcp_sock", "tcp_clock_cache", 8, "nothing but time: the clock is read at every event"),
+    optional(
+        Field::Clock,
+        "tcp_sock",
+        "tcp_clock_cache",
+        8,
+        "nothing but time: the clock is read at every event",
+    ),
     required(Field::NetInode, "net", "ns.inum", 4),
-    optional(Field::NetCookie, "net", "net_cookie", 8, "telling a namespace from a later one with the same number"),
-    optional(Field::TimeWaitSubstate, "inet_timewait_sock", "tw_substate", 1, "FIN_WAIT2 apart from TIME_WAIT"),
+    optional(
+        Field::NetCookie,
+        "net",
+        "net_cookie",
+        8,
+        "telling a namespace from a later one with the same number",
+    ),
+    optional(
+        Field::TimeWaitSubstate,
+        "inet_timewait_sock",
+        "tw_substate",
+        1,
+        "FIN_WAIT2 apart from TIME_WAIT",
+    ),
     optional(Field::Uid, "sock", "sk_uid", 4, "the user of a socket"),
-    optional(Field::SocketFileInode, "socket_alloc", "vfs_inode.i_ino", 8, "owners of sockets older than the daemon"),
+    optional(
+        Field::SocketFileInode,
+        "socket_alloc",
+        "vfs_inode.i_ino",
+        8,
+        "owners of sockets older than the daemon",
+    ),
 ];
 
 const _: () = {

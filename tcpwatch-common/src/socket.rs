@@ -54,7 +54,10 @@ pub const fn set_index(socket: u64, mask: u32) -> u32 {
 
 /// Bits that tell one socket from another in a slot's words.
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "32 bits of the address, above those that are always equal")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "32 bits of the address, above those that are always equal"
+)]
 pub const fn tag(socket: u64) -> u32 {
     (socket >> 4) as u32
 }

@@ -36,7 +36,8 @@ pub(crate) fn emit(ring: &mut RingCounters, socket: Typed, fact: &Fact) {
     let Some(control) = CONTROL.get(0) else { return };
     add_shared(Some(&mut ring.seen), 1);
     let verdict = VERDICT_BY_PAIR[pair(fact.old.into(), fact.new.into())];
-    let grave = fact.kind == Kind::Gap || (fact.kind == Kind::Transition && verdict == Verdict::Illegal as u8);
+    let grave =
+        fact.kind == Kind::Gap || (fact.kind == Kind::Transition && verdict == Verdict::Illegal as u8);
     let mut event = Event::default();
     describe(&mut event, socket, fact);
     if !grave && !wanted(control, &event, verdict) {

@@ -6,7 +6,21 @@
 
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 #![cfg_attr(target_arch = "bpf", feature(core_intrinsics))]
-#![cfg_attr(target_arch = "bpf", allow(internal_features, reason = "the BPF target has no stable atomic addition"))]
+#![cfg_attr(
+    target_arch = "bpf",
+    allow(internal_features, reason = "the BPF target has no stable atomic addition")
+)]
+#![cfg_attr(
+    target_arch = "bpf",
+    allow(
+        clippy::cast_possible_truncation,
+        clippy::inline_always,
+        clippy::needless_pass_by_value,
+        clippy::no_mangle_with_rust_abi,
+        reason = "numbers fit by the kernel's own types; calls cost, and hide from the verifier what it must see; the \
+                  rest is how programs are declared"
+    )
+)]
 #![cfg_attr(not(target_arch = "bpf"), allow(dead_code, reason = "only a stub is built for the host"))]
 
 #[cfg(target_arch = "bpf")]

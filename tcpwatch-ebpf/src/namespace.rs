@@ -49,7 +49,11 @@ fn row_for(key: u64, inode: u32) -> u32 {
 /// Gives a namespace met for the first time a row.
 #[inline(never)]
 fn new_row(key: u64, inode: u32) -> u32 {
-    let Ok(Some(row)) = FREE_ROWS.pop() else { return cell::OVERFLOW_ROW };
+    let Ok(Some(row)) = FREE_ROWS.pop() else {
+        aya_log_ebpf::warn!((), "no row left for network namespace {}", inode);
+        return cell::OVERFLOW_ROW;
+    };
+    aya_log_ebpf::info!((), "network namespace {} gets row {}", inode, row);
     if NAMESPACES.insert(key, Namespace { row, inode }, u64::from(BPF_NOEXIST)).is_ok() {
         return row;
     }

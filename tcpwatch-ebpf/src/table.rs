@@ -106,7 +106,8 @@ impl Place {
     #[inline(always)]
     pub(crate) fn owner(&self) -> u32 {
         // SAFETY: as above.
-        owner_pid(unsafe { read_volatile(&raw const (*self.slot.as_ptr()).owner) }, tag(self.socket)).unwrap_or(0)
+        owner_pid(unsafe { read_volatile(&raw const (*self.slot.as_ptr()).owner) }, tag(self.socket))
+            .unwrap_or(0)
     }
 
     /// Starts to remember `socket` here.
@@ -115,7 +116,10 @@ impl Place {
         // SAFETY: as above. The key comes first: from then on other sockets leave this way alone.
         unsafe {
             write_volatile(self.key.as_ptr(), self.socket);
-            write_volatile(&raw mut (*self.slot.as_ptr()).meta, Meta::new(tag(self.socket), row as u16, state as u8, flags).0);
+            write_volatile(
+                &raw mut (*self.slot.as_ptr()).meta,
+                Meta::new(tag(self.socket), row as u16, state as u8, flags).0,
+            );
             write_volatile(&raw mut (*self.slot.as_ptr()).since, now);
             write_volatile(&raw mut (*self.slot.as_ptr()).birth, now);
             write_volatile(&raw mut (*self.slot.as_ptr()).owner, owner_word(tag(self.socket), owner));

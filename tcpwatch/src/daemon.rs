@@ -50,7 +50,9 @@ pub fn run(settings: &Settings, shutdown: impl Future<Output = ()> + Send + 'sta
 
 fn bind(address: SocketAddr) -> Result<TcpListener> {
     let listener = TcpListener::bind(address).with_context(|| {
-        format!("listen on {address} (is another tcpwatch running there? choose another with --listen ADDR:PORT)")
+        format!(
+            "listen on {address} (is another tcpwatch running there? choose another with --listen ADDR:PORT)"
+        )
     })?;
     listener.set_nonblocking(true).context("make the listening socket non-blocking")?;
     Ok(listener)
@@ -88,7 +90,12 @@ fn log_losses(live: &Live) {
 fn log_grave(event: &Event) {
     match Kind::from_raw(event.kind) {
         Some(Kind::Gap) => log::debug!("a socket was in state {}, expected {}", event.old, event.what),
-        _ => log::warn!("illegal transition {} to {} in network namespace {}", event.old, event.new, event.netns),
+        _ => log::warn!(
+            "illegal transition {} to {} in network namespace {}",
+            event.old,
+            event.new,
+            event.netns
+        ),
     }
 }
 

@@ -83,7 +83,11 @@ impl Publisher {
             Err(mpsc::RecvTimeoutError::Disconnected) => return Wake::Stop,
         };
         let more = std::iter::from_fn(|| self.asked.try_recv().ok());
-        if std::iter::once(first).chain(more).any(|wake| wake == Wake::Stop) { Wake::Stop } else { Wake::Asked }
+        if std::iter::once(first).chain(more).any(|wake| wake == Wake::Stop) {
+            Wake::Stop
+        } else {
+            Wake::Asked
+        }
     }
 }
 
@@ -100,7 +104,7 @@ mod tests {
         let sampler = std::thread::spawn(move || {
             let mut model = Model::default();
             let mut samples = 0;
-            while publisher.wait(Duration::from_secs(60)) == Wake::Asked {
+            while publisher.wait(Duration::from_mins(1)) == Wake::Asked {
                 samples += 1;
                 publisher.publish(model.apply(sample_at(f64::from(samples), 1)));
             }
@@ -118,6 +122,6 @@ mod tests {
         let (publisher, feed) = feed();
         assert_eq!(publisher.wait(Duration::ZERO), Wake::Tick);
         drop(feed);
-        assert_eq!(publisher.wait(Duration::from_secs(60)), Wake::Stop);
+        assert_eq!(publisher.wait(Duration::from_mins(1)), Wake::Stop);
     }
 }

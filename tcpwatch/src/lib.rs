@@ -9,9 +9,9 @@
 pub mod cli;
 pub mod daemon;
 pub mod feed;
+pub mod host;
 #[expect(unsafe_code, reason = "borrows the ring's file descriptor, which aya only gives as a number")]
 pub mod kernel;
-pub mod host;
 pub mod model;
 pub mod sample;
 pub mod serve;

@@ -3,6 +3,7 @@
 //! Internal types know no serde; these are made from them. Fields may be added, none renamed. Times are RFC 3339,
 //! durations seconds, an unknown value is `null` and never 0.
 
+pub mod checkup;
 pub mod event;
 pub mod states;
 pub mod status;

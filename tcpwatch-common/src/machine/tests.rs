@@ -1,3 +1,5 @@
+//! The machine against the kernel's own table, and properties that hold for every pair of states.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -119,7 +119,8 @@ impl Past {
     fn launder(self, scratch: &mut [u64; 3]) -> Self {
         let [_, in_state, rest] = scratch;
         let Self { row, owner, expected, flags, .. } = self;
-        let packed = u64::from(owner) << 32 | u64::from(row) << 16 | u64::from(expected) << 8 | u64::from(flags);
+        let packed =
+            u64::from(owner) << 32 | u64::from(row) << 16 | u64::from(expected) << 8 | u64::from(flags);
         let packed = launder(packed, rest);
         Self {
             row: (packed >> 16) as u32 & 0xffff,
@@ -282,6 +283,7 @@ fn illegal(host: &mut HostCounters, row: u32, change: &Change) {
             let _ = ILLEGAL.insert(key, 1, 0);
         }
     }
+    aya_log_ebpf::warn!((), "illegal transition {} -> {} in row {}", change.old, change.new, row);
 }
 
 /// Tells of this one transition.

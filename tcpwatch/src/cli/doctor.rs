@@ -4,11 +4,11 @@ use std::io::{self, Write};
 
 use anyhow::Result;
 use clap::Args;
-use serde::Serialize;
 
 use super::Outcome;
 use crate::host::{caps, kernel_release, netns};
 use crate::kernel::{Kernel, Options};
+use crate::view::checkup::{Checkup, LostField, Program};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -25,36 +25,6 @@ pub(super) struct DoctorArgs {
     json: bool,
 }
 
-#[derive(Debug, Serialize)]
-struct Checkup {
-    kernel: String,
-    architecture: &'static str,
-    capabilities: Vec<String>,
-    /// Why eBPF does not work at all, if it does not.
-    error: Option<String>,
-    programs: Vec<Program>,
-    lost_fields: Vec<LostField>,
-    namespaces: usize,
-    /// Processes whose network namespace may not be seen.
-    hidden_processes: usize,
-    /// What to do about what is lost.
-    advice: Vec<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct Program {
-    name: &'static str,
-    hook: String,
-    error: Option<String>,
-    lost: Option<&'static str>,
-}
-
-#[derive(Debug, Serialize)]
-struct LostField {
-    field: String,
-    lost: &'static str,
-}
-
 pub(super) fn doctor(args: &DoctorArgs) -> Result<Outcome> {
     let checkup = examine()?;
     let mut out = io::stdout().lock();
@@ -66,7 +36,8 @@ pub(super) fn doctor(args: &DoctorArgs) -> Result<Outcome> {
     if let Some(error) = checkup.error {
         anyhow::bail!("{error}");
     }
-    let lost = checkup.programs.iter().any(|program| program.error.is_some()) || !checkup.lost_fields.is_empty();
+    let lost =
+        checkup.programs.iter().any(|program| program.error.is_some()) || !checkup.lost_fields.is_empty();
     Ok(if lost { Outcome::Findings } else { Outcome::Fine })
 }
 
@@ -109,11 +80,13 @@ fn advice(checkup: &Checkup) -> Vec<String> {
     let mut advice = Vec::new();
     let has = |name: &str| checkup.capabilities.iter().any(|have| have.eq_ignore_ascii_case(name));
     if checkup.error.is_some() {
-        if !has("CAP_SYS_ADMIN") && !(has("CAP_BPF") && has("CAP_PERFMON")) {
-            advice.push("run it as root, or give it CAP_BPF and CAP_PERFMON".into());
+        let may_load = has("CAP_SYS_ADMIN") || (has("CAP_BPF") && has("CAP_PERFMON"));
+        let what = if may_load {
+            "`tcpwatch run` goes on without eBPF: sockets by state only"
         } else {
-            advice.push("`tcpwatch run` goes on without eBPF: sockets by state only".into());
-        }
+            "run it as root, or give it CAP_BPF and CAP_PERFMON"
+        };
+        advice.push(what.into());
     }
     if !has("CAP_SYS_ADMIN") {
         advice.push("other network namespaces can only be entered with CAP_SYS_ADMIN".into());

@@ -26,7 +26,7 @@ pub(super) struct FilterArgs {
     /// Remote port.
     #[arg(long, value_name = "PORT")]
     dport: Option<u16>,
-    /// Remote address or prefix, such as 10.0.0.0/8 or 2001:db8::1.
+    /// Remote address or prefix, such as `10.0.0.0/8` or `2001:db8::1`.
     #[arg(long, value_name = "ADDRESS[/BITS]")]
     peer: Option<String>,
     /// Old or new state, as in `ss`; may be given several times.
@@ -119,7 +119,8 @@ fn parse_peer(text: &str) -> Result<Peer, BadFilter> {
 
 fn halves(value: u128) -> [u64; 2] {
     let bytes = value.to_be_bytes();
-    let mut halves = bytes.chunks_exact(8).map(|half| u64::from_ne_bytes(half.try_into().unwrap_or_default()));
+    let mut halves =
+        bytes.chunks_exact(8).map(|half| u64::from_ne_bytes(half.try_into().unwrap_or_default()));
     [halves.next().unwrap_or(0), halves.next().unwrap_or(0)]
 }
 

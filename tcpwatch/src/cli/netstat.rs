@@ -84,14 +84,22 @@ fn print(out: &mut impl Write, answer: &Value) -> Result<()> {
         writeln!(out)?;
     }
     let (empty, detail) = (all.len() - busy.len(), &answer["detail"]);
-    if let (Some(half_open), Some(orphans)) = (detail["half_open"].as_u64(), detail["fin_wait2_orphaned"].as_u64()) {
-        writeln!(out, "\nof these {half_open} half-open requests in syn_recv, {orphans} orphans in fin_wait2")?;
+    if let (Some(half_open), Some(orphans)) =
+        (detail["half_open"].as_u64(), detail["fin_wait2_orphaned"].as_u64())
+    {
+        writeln!(
+            out,
+            "\nof these {half_open} half-open requests in syn_recv, {orphans} orphans in fin_wait2"
+        )?;
     }
     if empty > 0 {
         writeln!(out, "\n{empty} network namespaces without sockets are not shown")?;
     }
     if detail["complete"] == Value::Bool(false) {
-        writeln!(out, "\nincomplete: not every network namespace could be looked into (see `tcpwatch doctor`)")?;
+        writeln!(
+            out,
+            "\nincomplete: not every network namespace could be looked into (see `tcpwatch doctor`)"
+        )?;
     }
     Ok(())
 }
@@ -128,7 +136,12 @@ mod tests {
         let mut out = Vec::new();
         print(&mut out, &answer).expect("writes to memory");
         let text = String::from_utf8(out).expect("UTF-8");
-        assert!(text.starts_with("state               all              web\nestablished           3                3\n"), "{text}");
+        assert!(
+            text.starts_with(
+                "state               all              web\nestablished           3                3\n"
+            ),
+            "{text}"
+        );
         assert!(text.contains("syn_recv              ?"), "{text}");
         assert!(text.contains("1 network namespaces without sockets"), "{text}");
         assert!(text.contains("incomplete"), "{text}");

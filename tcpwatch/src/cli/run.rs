@@ -80,7 +80,8 @@ pub(super) async fn stop_signal() {
 /// `500ms`, `1s`, `2m` or a plain number of seconds.
 fn parse_duration(text: &str) -> Result<Duration> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let number: f64 = digits.parse().with_context(|| format!("{text:?} is no time; write 500ms, 1s or 2m"))?;
+    let number: f64 =
+        digits.parse().with_context(|| format!("{text:?} is no time; write 500ms, 1s or 2m"))?;
     let factor = match &text[digits.len()..] {
         "ms" => 0.001,
         "" | "s" => 1.0,
@@ -100,7 +101,9 @@ mod tests {
 
     #[test]
     fn ticks_are_read_as_people_write_them() {
-        for (text, milliseconds) in [("1s", 1000), ("500ms", 500), ("2", 2000), ("1.5s", 1500), ("2m", 120_000)] {
+        for (text, milliseconds) in
+            [("1s", 1000), ("500ms", 500), ("2", 2000), ("1.5s", 1500), ("2m", 120_000)]
+        {
             assert_eq!(parse_duration(text).ok(), Some(Duration::from_millis(milliseconds)), "{text}");
         }
         for text in ["", "s", "1h", "-1s", "0", "1e9s", "nan", "ms5"] {

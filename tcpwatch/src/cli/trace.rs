@@ -115,7 +115,11 @@ impl Tracer {
             self.learn(pid, name);
         }
         self.shown += 1;
-        if self.json { writeln!(out, "{}", serde_json::to_string(&view)?) } else { writeln!(out, "{}", line(&view)) }
+        if self.json {
+            writeln!(out, "{}", serde_json::to_string(&view)?)
+        } else {
+            writeln!(out, "{}", line(&view))
+        }
     }
 
     fn name(&self, pid: u32) -> Option<String> {
@@ -181,7 +185,10 @@ fn seconds(seconds: f64) -> String {
 
 fn parse_ring(text: &str) -> Result<u32> {
     let size: u32 = text.parse().context("not a number")?;
-    anyhow::ensure!(size.is_power_of_two() && (4..=1 << 20).contains(&size), "a power of two from 4 to 1048576");
+    anyhow::ensure!(
+        size.is_power_of_two() && (4..=1 << 20).contains(&size),
+        "a power of two from 4 to 1048576"
+    );
     Ok(size)
 }
 

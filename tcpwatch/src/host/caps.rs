@@ -7,9 +7,9 @@
 
 use rustix::io::Errno;
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, capabilities, capability_is_in_ambient_set,
-    capability_is_in_bounding_set, configure_capability_in_ambient_set,
-    remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
+    CapabilitySet, CapabilitySets, capabilities, capability_is_in_ambient_set, capability_is_in_bounding_set,
+    configure_capability_in_ambient_set, remove_capability_from_bounding_set, set_capabilities,
+    set_no_new_privs,
 };
 use std::io;
 
@@ -93,10 +93,7 @@ pub fn names(set: CapabilitySet) -> Vec<String> {
         Some((name, _)) => format!("CAP_{name}"),
         None => format!("CAP_{}", cap.bits().trailing_zeros()),
     };
-    bits()
-        .filter(|cap| set.contains(*cap))
-        .map(name_of)
-        .collect()
+    bits().filter(|cap| set.contains(*cap)).map(name_of).collect()
 }
 
 fn sets() -> Result<CapabilitySets, CapsError> {
@@ -117,10 +114,7 @@ fn other_threads() -> usize {
 }
 
 fn fail(what: &'static str) -> impl Fn(Errno) -> CapsError {
-    move |errno| CapsError {
-        what,
-        source: errno.into(),
-    }
+    move |errno| CapsError { what, source: errno.into() }
 }
 
 #[cfg(test)]

@@ -41,10 +41,7 @@ pub enum DiagError {
         "cannot {what} the netlink socket for listing TCP sockets: {source}; \
          the socket counts of this network namespace are missing"
     )]
-    Socket {
-        what: &'static str,
-        source: io::Error,
-    },
+    Socket { what: &'static str, source: io::Error },
     /// The answer breaks the protocol.
     #[error(
         "cannot understand the kernel's list of TCP sockets, byte {at} of a datagram: {problem}; \
@@ -99,10 +96,9 @@ pub fn dump(states: u32, mut each: impl FnMut(&DiagSocket)) -> Result<Dumped, Di
             // TRUNC makes it return the real length, so that a cut shows.
             let (_, len) = retry_on_intr(|| recv(&socket, &mut buffer[..], RecvFlags::TRUNC))
                 .map_err(at("read from"))?;
-            let datagram = buffer.get(..len).ok_or(DiagError::Malformed {
-                at: BUFFER,
-                problem: "it is longer than the buffer",
-            })?;
+            let datagram = buffer
+                .get(..len)
+                .ok_or(DiagError::Malformed { at: BUFFER, problem: "it is longer than the buffer" })?;
             let progress = diag_wire::read(datagram, seq, &mut each)?;
             dumped.interrupted |= progress.interrupted;
             if progress.done {
@@ -126,27 +122,18 @@ pub fn count_states() -> Result<[u64; 13], DiagError> {
 
 /// A netlink socket connected to the kernel, which keeps other senders out.
 fn open() -> Result<OwnedFd, DiagError> {
-    let socket = socket_with(
-        AddressFamily::NETLINK,
-        SocketType::DGRAM,
-        SocketFlags::CLOEXEC,
-        Some(SOCK_DIAG),
-    )
-    .map_err(|errno| match errno {
-        Errno::PROTONOSUPPORT | Errno::AFNOSUPPORT => DiagError::Unsupported {
-            source: errno.into(),
-        },
-        _ => at("open")(errno),
-    })?;
+    let socket =
+        socket_with(AddressFamily::NETLINK, SocketType::DGRAM, SocketFlags::CLOEXEC, Some(SOCK_DIAG))
+            .map_err(|errno| match errno {
+                Errno::PROTONOSUPPORT | Errno::AFNOSUPPORT => DiagError::Unsupported { source: errno.into() },
+                _ => at("open")(errno),
+            })?;
     connect(&socket, &SocketAddrNetlink::new(0, 0)).map_err(at("connect"))?;
     Ok(socket)
 }
 
 fn at(what: &'static str) -> impl Fn(Errno) -> DiagError {
-    move |errno| DiagError::Socket {
-        what,
-        source: errno.into(),
-    }
+    move |errno| DiagError::Socket { what, source: errno.into() }
 }
 
 #[cfg(test)]

@@ -80,10 +80,7 @@ fn counts_what_ss_counts() {
     assert_eq!(counted, expected);
     assert_eq!(ns.within(proc_net::count_states).unwrap(), expected);
     for state in [1, 2, 5, 6, 8, 10] {
-        assert!(
-            counted[state] > 0,
-            "no socket in state {state}: {counted:?}"
-        );
+        assert!(counted[state] > 0, "no socket in state {state}: {counted:?}");
     }
     println!("{counted:?}");
     drop(kept);
@@ -125,11 +122,7 @@ fn mask_and_fields() {
 #[test]
 fn more_than_one_datagram() {
     let ns = TestNs::new("many");
-    let kept: Vec<_> = ns.within(|| {
-        (0..1500)
-            .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
-            .collect()
-    });
+    let kept: Vec<_> = ns.within(|| (0..1500).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect());
     assert_eq!(ns.within(count_states).unwrap()[10], 1500);
     assert_eq!(ns.within(proc_net::count_states).unwrap()[10], 1500);
     drop(kept);

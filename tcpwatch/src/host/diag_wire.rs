@@ -58,9 +58,8 @@ pub(super) fn read(
         let fail = |problem| DiagError::Malformed { at, problem };
         let header: &[u8; HEADER] = rest.first_chunk().ok_or(fail("cut short in a header"))?;
         let len = u32_at(header, 0) as usize;
-        let body = rest.get(HEADER..len).ok_or(fail(
-            "a message longer than what was received, or too short",
-        ))?;
+        let body =
+            rest.get(HEADER..len).ok_or(fail("a message longer than what was received, or too short"))?;
         // Messages start at multiples of 4; the padding of the last may lack.
         rest = rest.get(len.next_multiple_of(4)..).unwrap_or_default();
         if u32_at(header, 8) != seq {

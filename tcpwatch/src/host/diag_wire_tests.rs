@@ -5,10 +5,7 @@ use super::*;
 const SEQ: u32 = 7;
 
 fn message(kind: u16, flags: u16, seq: u32, body: &[u8]) -> Vec<u8> {
-    let mut out = u32::try_from(HEADER + body.len())
-        .unwrap()
-        .to_ne_bytes()
-        .to_vec();
+    let mut out = u32::try_from(HEADER + body.len()).unwrap().to_ne_bytes().to_vec();
     out.extend(kind.to_ne_bytes());
     out.extend(flags.to_ne_bytes());
     out.extend(seq.to_ne_bytes());
@@ -60,13 +57,7 @@ fn sockets_of_both_families() {
     let mut datagram = message(SOCK_DIAG_BY_FAMILY, 2, SEQ, &tcp4());
     datagram.extend(message(SOCK_DIAG_BY_FAMILY, 2 | NLM_F_DUMP_INTR, SEQ, &v6));
     let (found, progress) = all(&datagram).unwrap();
-    assert_eq!(
-        progress,
-        Progress {
-            done: false,
-            interrupted: true
-        }
-    );
+    assert_eq!(progress, Progress { done: false, interrupted: true });
     assert_eq!(
         found[0],
         DiagSocket {

@@ -38,20 +38,12 @@ pub enum NetnsError {
          sockets are missing. Give the daemon CAP_SYS_ADMIN (to enter) and CAP_SYS_PTRACE (to open \
          namespaces of other users' processes)"
     )]
-    Denied {
-        inode: u64,
-        path: PathBuf,
-        source: io::Error,
-    },
+    Denied { inode: u64, path: PathBuf, source: io::Error },
     #[error(
         "cannot enter network namespace {inode} through {path}: {source}; \
          its counters and sockets are missing"
     )]
-    Enter {
-        inode: u64,
-        path: PathBuf,
-        source: io::Error,
-    },
+    Enter { inode: u64, path: PathBuf, source: io::Error },
 }
 
 /// Where a network namespace can be opened. Holds nothing open.
@@ -82,29 +74,14 @@ pub fn discover() -> Result<Discovery, NetnsError> {
         let path = PathBuf::from(path);
         move |source: io::Error| NetnsError::List { path, source }
     };
-    let own = statat(CWD, OWN, AtFlags::empty())
-        .map_err(io::Error::from)
-        .map_err(list_error(OWN))?;
+    let own = statat(CWD, OWN, AtFlags::empty()).map_err(io::Error::from).map_err(list_error(OWN))?;
     let mut found = BTreeMap::new();
-    found.insert(
-        own.st_ino,
-        NetnsHandle {
-            inode: own.st_ino,
-            path: OWN.into(),
-            name: None,
-            is_own: true,
-        },
-    );
+    found.insert(own.st_ino, NetnsHandle { inode: own.st_ino, path: OWN.into(), name: None, is_own: true });
     // Mounts before processes: their paths are the better ones.
     let mounts = fs::read(MOUNTS).map_err(list_error(MOUNTS))?;
     add_mounts(&mounts, &own, &mut found);
-    let unreadable = add_processes(&mut found)
-        .map_err(io::Error::from)
-        .map_err(list_error("/proc"))?;
-    Ok(Discovery {
-        namespaces: found.into_values().collect(),
-        unreadable,
-    })
+    let unreadable = add_processes(&mut found).map_err(io::Error::from).map_err(list_error("/proc"))?;
+    Ok(Discovery { namespaces: found.into_values().collect(), unreadable })
 }
 
 fn add_mounts(mountinfo: &[u8], own: &Stat, found: &mut BTreeMap<u64, NetnsHandle>) {
@@ -116,24 +93,15 @@ fn add_mounts(mountinfo: &[u8], own: &Stat, found: &mut BTreeMap<u64, NetnsHandl
             continue;
         }
         let name = path.file_name().map(|n| n.to_string_lossy().into_owned());
-        let entry = found.entry(inode).or_insert_with(|| NetnsHandle {
-            inode,
-            path,
-            name: None,
-            is_own: false,
-        });
+        let entry =
+            found.entry(inode).or_insert_with(|| NetnsHandle { inode, path, name: None, is_own: false });
         entry.name = entry.name.take().or(name);
     }
 }
 
 /// Adds the namespace of every process; returns how many may not be seen.
 fn add_processes(found: &mut BTreeMap<u64, NetnsHandle>) -> Result<usize, Errno> {
-    let proc = openat(
-        CWD,
-        "/proc",
-        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
+    let proc = openat(CWD, "/proc", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     let mut entries = Vec::with_capacity(32 * 1024);
     let mut entries = RawDir::new(&proc, entries.spare_capacity_mut());
     let mut path = String::new();
@@ -261,16 +229,8 @@ fn enter_error(target: &NetnsHandle, errno: Errno) -> NetnsError {
     match errno {
         // EINVAL: the file is no namespace (any more).
         Errno::NOENT | Errno::SRCH | Errno::INVAL => NetnsError::Gone { inode, path },
-        Errno::PERM | Errno::ACCESS => NetnsError::Denied {
-            inode,
-            path,
-            source: errno.into(),
-        },
-        _ => NetnsError::Enter {
-            inode,
-            path,
-            source: errno.into(),
-        },
+        Errno::PERM | Errno::ACCESS => NetnsError::Denied { inode, path, source: errno.into() },
+        _ => NetnsError::Enter { inode, path, source: errno.into() },
     }
 }
 

@@ -19,10 +19,7 @@ struct Alone(Child);
 
 impl Alone {
     fn new() -> Self {
-        let child = Command::new("unshare")
-            .args(["-n", "sleep", "60"])
-            .spawn()
-            .unwrap();
+        let child = Command::new("unshare").args(["-n", "sleep", "60"]).spawn().unwrap();
         let alone = Self(child);
         while alone.inode() == inode_of(OWN) {
             std::thread::sleep(Duration::from_millis(2));
@@ -78,10 +75,7 @@ fn finds_own_named_and_process() {
     assert_eq!(handle.path, PathBuf::from(mount));
     let process = found.iter().find(|ns| ns.inode == alone.inode()).unwrap();
     assert_eq!(process.name, None);
-    assert_eq!(
-        process.path,
-        PathBuf::from(format!("/proc/{}/ns/net", alone.0.id()))
-    );
+    assert_eq!(process.path, PathBuf::from(format!("/proc/{}/ns/net", alone.0.id())));
     assert!(found.windows(2).all(|two| two[0].inode < two[1].inode));
 }
 
@@ -124,12 +118,7 @@ fn comes_back_from_a_panic() {
 
 #[test]
 fn own_namespace_needs_no_move() {
-    let own = NetnsHandle {
-        inode: inode_of(OWN),
-        path: "/nowhere".into(),
-        name: None,
-        is_own: true,
-    };
+    let own = NetnsHandle { inode: inode_of(OWN), path: "/nowhere".into(), name: None, is_own: true };
     // The path does not even exist, so nothing can have been entered.
     assert_eq!(within(&own, || 7).unwrap(), 7);
 }
@@ -144,16 +133,10 @@ fn gone_and_reused_are_told_from_denied() {
         is_own: false,
     };
     let never = || panic!("must not run");
-    assert!(matches!(
-        within(&handle, never),
-        Err(NetnsError::Gone { .. })
-    ));
+    assert!(matches!(within(&handle, never), Err(NetnsError::Gone { .. })));
     handle.inode = alone.inode();
     drop(alone);
-    assert!(matches!(
-        within(&handle, never),
-        Err(NetnsError::Gone { .. })
-    ));
+    assert!(matches!(within(&handle, never), Err(NetnsError::Gone { .. })));
 }
 
 #[test]
@@ -226,8 +209,7 @@ fn holds_nothing_open() {
     let handle = ns.handle();
     within(&handle, || ()).unwrap();
     let held = fs::read_dir("/proc/self/fd").unwrap().any(|fd| {
-        fs::read_link(fd.unwrap().path())
-            .is_ok_and(|to| to == Path::new(&format!("net:[{}]", handle.inode)))
+        fs::read_link(fd.unwrap().path()).is_ok_and(|to| to == Path::new(&format!("net:[{}]", handle.inode)))
     });
     assert!(!held);
 }

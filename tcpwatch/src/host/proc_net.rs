@@ -18,19 +18,12 @@ pub enum ProcNetError {
         "cannot read {path}: {source}; \
          the socket counts of this network namespace are missing (is /proc mounted?)"
     )]
-    Read {
-        path: &'static str,
-        source: io::Error,
-    },
+    Read { path: &'static str, source: io::Error },
     #[error(
         "cannot understand {path}, line {line}: {problem}; \
          please report it with the kernel version"
     )]
-    Format {
-        path: &'static str,
-        line: usize,
-        problem: &'static str,
-    },
+    Format { path: &'static str, line: usize, problem: &'static str },
 }
 
 /// Counts the TCP sockets of the calling thread's namespace; the index is the
@@ -49,11 +42,7 @@ pub fn count_states() -> Result<[u64; 13], ProcNetError> {
     Ok(counts)
 }
 
-fn count(
-    mut file: impl BufRead,
-    path: &'static str,
-    counts: &mut [u64; 13],
-) -> Result<(), ProcNetError> {
+fn count(mut file: impl BufRead, path: &'static str, counts: &mut [u64; 13]) -> Result<(), ProcNetError> {
     let mut text = Vec::new();
     for line in 1.. {
         text.clear();
@@ -61,11 +50,7 @@ fn count(
         if read.map_err(|source| ProcNetError::Read { path, source })? == 0 {
             break;
         }
-        let fail = |problem| ProcNetError::Format {
-            path,
-            line,
-            problem,
-        };
+        let fail = |problem| ProcNetError::Format { path, line, problem };
         if text.last() != Some(&b'\n') {
             return Err(fail("cut short or far too long"));
         }
@@ -80,10 +65,7 @@ fn count(
             .and_then(|word| std::str::from_utf8(word).ok())
             .and_then(|word| usize::from_str_radix(word, 16).ok())
             .ok_or(fail("no state in the fourth column"))?;
-        *counts
-            .get_mut(state)
-            .filter(|_| state != 0)
-            .ok_or(fail("a state that does not exist"))? += 1;
+        *counts.get_mut(state).filter(|_| state != 0).ok_or(fail("a state that does not exist"))? += 1;
     }
     Ok(())
 }

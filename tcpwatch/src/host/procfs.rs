@@ -9,6 +9,9 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+/// The files of the calling thread's namespace; `/proc/net` follows the main thread.
+pub const OF_THREAD: &str = "/proc/thread-self/net";
+
 const SNMP: &str = "net/snmp";
 const NETSTAT: &str = "net/netstat";
 const SOCKSTAT: &str = "net/sockstat";
@@ -28,11 +31,7 @@ pub enum ProcError {
         "cannot understand /proc/{file}, line {line}: {problem}; \
          please report it with the file and the kernel version"
     )]
-    Format {
-        file: &'static str,
-        line: usize,
-        problem: String,
-    },
+    Format { file: &'static str, line: usize, problem: String },
 }
 
 /// A struct of named columns that lines of a file are poured into.
@@ -205,12 +204,7 @@ impl NetCounters {
             Err(ProcError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => 0,
             Err(error) => return Err(error),
         };
-        Ok(Self {
-            snmp,
-            ext,
-            sock,
-            inuse6,
-        })
+        Ok(Self { snmp, ext, sock, inuse6 })
     }
 
     /// Whether the namespace holds no TCP socket at all, `TIME_WAIT` included, so
@@ -238,11 +232,7 @@ fn fill_group(
 ) -> Result<usize, ProcError> {
     let mut lines = text.lines().enumerate();
     while let Some((at, names)) = lines.next() {
-        let fail = |below: usize, problem: String| ProcError::Format {
-            file,
-            line: at + 1 + below,
-            problem,
-        };
+        let fail = |below: usize, problem: String| ProcError::Format { file, line: at + 1 + below, problem };
         let Some((name, names)) = names.split_once(':') else {
             return Err(fail(0, "no group name ending in ':'".into()));
         };
@@ -303,17 +293,8 @@ fn number(file: &'static str, line: usize, column: &str, value: &str) -> Result<
     })
 }
 
-fn need(
-    file: &'static str,
-    line: usize,
-    value: Option<u64>,
-    column: &str,
-) -> Result<u64, ProcError> {
-    value.ok_or_else(|| ProcError::Format {
-        file,
-        line,
-        problem: format!("column {column} is missing"),
-    })
+fn need(file: &'static str, line: usize, value: Option<u64>, column: &str) -> Result<u64, ProcError> {
+    value.ok_or_else(|| ProcError::Format { file, line, problem: format!("column {column} is missing") })
 }
 
 fn missing(file: &'static str, text: &str, group: &str) -> ProcError {

@@ -32,10 +32,7 @@ fn snmp_by_name() {
 #[test]
 fn snmp_broken() {
     let cut = SNMP_TEXT.trim_end().trim_end_matches(" 0");
-    assert_eq!(
-        problem(Snmp::parse(cut).unwrap_err()),
-        (4, "no value for column InCsumErrors".into())
-    );
+    assert_eq!(problem(Snmp::parse(cut).unwrap_err()), (4, "no value for column InCsumErrors".into()));
     let more = format!("{} 9", SNMP_TEXT.trim_end());
     assert_eq!(problem(Snmp::parse(&more).unwrap_err()).0, 4);
     let headers_only = SNMP_TEXT.lines().take(3).collect::<Vec<_>>().join("\n");
@@ -46,11 +43,7 @@ fn snmp_broken() {
     let other = SNMP_TEXT.replace("Tcp: 1", "Udp: 1");
     assert_eq!(problem(Snmp::parse(&other).unwrap_err()).0, 4);
     let word = SNMP_TEXT.replace(" 5006", " x");
-    assert!(
-        problem(Snmp::parse(&word).unwrap_err())
-            .1
-            .contains("OutSegs")
-    );
+    assert!(problem(Snmp::parse(&word).unwrap_err()).1.contains("OutSegs"));
     assert_eq!(problem(Snmp::parse("").unwrap_err()).0, 0);
     assert_eq!(problem(Snmp::parse("garbage").unwrap_err()).0, 1);
     let lacking = SNMP_TEXT.replace("OutRsts", "OutRats");
@@ -105,8 +98,6 @@ fn this_host() {
     let mut buffer = String::new();
     let now = NetCounters::read(Path::new("/proc/thread-self/net"), &mut buffer).unwrap();
     assert!(now.ext.listen_drops.is_some() && now.ext.tw.is_some());
-    let error = NetCounters::read(Path::new("/nowhere"), &mut buffer)
-        .unwrap_err()
-        .to_string();
+    let error = NetCounters::read(Path::new("/nowhere"), &mut buffer).unwrap_err().to_string();
     assert!(error.contains("/nowhere/snmp"), "{error}");
 }

@@ -39,23 +39,15 @@ pub fn read_string(name: &str) -> Result<String, SysctlError> {
     let path = format!("/proc/sys/{}", name.replace('.', "/"));
     match fs::read_to_string(path) {
         Ok(text) => Ok(text.trim_end().to_owned()),
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            Err(SysctlError::Absent { name: named() })
-        }
-        Err(source) => Err(SysctlError::Read {
-            name: named(),
-            source,
-        }),
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(SysctlError::Absent { name: named() }),
+        Err(source) => Err(SysctlError::Read { name: named(), source }),
     }
 }
 
 /// The value as one unsigned number.
 pub fn read_u64(name: &str) -> Result<u64, SysctlError> {
     let value = read_string(name)?;
-    value.parse().map_err(|_| SysctlError::NotANumber {
-        name: name.to_owned(),
-        value,
-    })
+    value.parse().map_err(|_| SysctlError::NotANumber { name: name.to_owned(), value })
 }
 
 #[cfg(test)]
@@ -82,9 +74,7 @@ mod tests {
     fn shows_the_namespace_of_the_thread() {
         let ns = TestNs::new("sysctl");
         ns.exec("sysctl -qw net.ipv4.tcp_max_syn_backlog=77");
-        let inside = ns
-            .within(|| read_u64("net.ipv4.tcp_max_syn_backlog"))
-            .unwrap();
+        let inside = ns.within(|| read_u64("net.ipv4.tcp_max_syn_backlog")).unwrap();
         assert_eq!(inside, 77);
         assert_ne!(read_u64("net.ipv4.tcp_max_syn_backlog").unwrap(), 77);
     }

@@ -50,7 +50,11 @@ pub const PROGRAMS: [Program; 8] = [
         hook: Hook::Tracepoint("tcp_retransmit_synack"),
         lost: Some("retransmitted SYN-ACKs, by listener"),
     },
-    Program { name: program::RESET_SENT, hook: Hook::Tracepoint("tcp_send_reset"), lost: Some("resets sent") },
+    Program {
+        name: program::RESET_SENT,
+        hook: Hook::Tracepoint("tcp_send_reset"),
+        lost: Some("resets sent"),
+    },
     Program {
         name: program::RESET_RECEIVED,
         hook: Hook::Tracepoint("tcp_receive_reset"),
@@ -59,7 +63,9 @@ pub const PROGRAMS: [Program; 8] = [
     Program {
         name: program::CENSUS,
         hook: Hook::Iterator("tcp"),
-        lost: Some("exact counts of half-open requests and mini-sockets without asking netlink, and of idle sockets older than the daemon"),
+        lost: Some(
+            "exact counts of half-open requests and mini-sockets without asking netlink, and of idle sockets older than the daemon",
+        ),
     },
     Program {
         name: program::ROWS,

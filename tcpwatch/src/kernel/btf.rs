@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use raw::{
-    ARRAY, CONST, ENUM, ENUM64, FLOAT, FUNC, FUNC_PROTO, INT, MAGIC, MAX_CHAIN, PTR, RESTRICT, STRUCT, Sections,
-    TYPE_HEAD, TYPE_TAG, TYPEDEF, Type, UNION, VERSION, VOLATILE,
+    ARRAY, CONST, ENUM, ENUM64, FLOAT, FUNC, FUNC_PROTO, INT, MAGIC, MAX_CHAIN, PTR, RESTRICT, STRUCT,
+    Sections, TYPE_HEAD, TYPE_TAG, TYPEDEF, Type, UNION, VERSION, VOLATILE,
 };
 
 mod raw;
@@ -40,14 +40,6 @@ pub struct Btf {
 pub struct Member {
     pub offset: u32,
     pub size: u32,
-}
-
-/// A run of bits, counted from the least significant one of a little-endian load.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BitField {
-    pub byte_offset: u32,
-    pub bit_shift: u32,
-    pub bits: u32,
 }
 
 /// A member anywhere below a struct; `bits` is 0 unless it is a bitfield.
@@ -117,17 +109,6 @@ impl Btf {
         Ok(btf)
     }
 
-    #[must_use]
-    pub fn has_struct(&self, name: &str) -> bool {
-        self.called(name).any(|ty| ty.is_ok_and(|ty| ty.kind() == STRUCT))
-    }
-
-    pub fn struct_size(&self, name: &str) -> Result<u32, BtfError> {
-        let size = |ty: &Type<'_>| Ok((ty.kind() == STRUCT).then_some(ty.word));
-        self.agreed(name, format!("the size of struct \"{name}\""), size)?
-            .ok_or_else(|| BtfError::NoStruct { name: name.into() })
-    }
-
     /// Finds a member by its dotted path, such as `icsk_accept_queue.qlen`. Anonymous
     /// structs and unions on the way are not part of the path.
     pub fn member(&self, strukt: &str, path: &str) -> Result<Member, BtfError> {
@@ -137,12 +118,8 @@ impl Btf {
         }
     }
 
-    /// Like [`Btf::member`], for a bitfield. A plain member is taken as a field of all its
-    /// bits, because kernels have turned one into the other.
-    pub fn bitfield(&self, strukt: &str, path: &str) -> Result<BitField, BtfError> {
-        let Place { bit, bits, size } = self.place(strukt, path)?;
-        let bits = if bits == 0 { size.saturating_mul(8) } else { bits };
-        Ok(BitField { byte_offset: bit / 8, bit_shift: bit % 8, bits })
+    fn has_struct(&self, name: &str) -> bool {
+        self.called(name).any(|ty| ty.is_ok_and(|ty| ty.kind() == STRUCT))
     }
 
     /// Whether the kernel has a function of this name; helpers are functions too.

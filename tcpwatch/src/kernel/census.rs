@@ -4,8 +4,8 @@ use std::io::{self, Read as _};
 
 use aya::Ebpf;
 use aya::programs::Iter;
-use aya::programs::links::LinkError;
 use aya::programs::ProgramError;
+use aya::programs::links::LinkError;
 use tcpwatch_common::event::{Census, Row};
 use tcpwatch_common::names::program;
 
@@ -87,7 +87,8 @@ impl Walker<'_> {
                 Ok(0) => return Ok(()),
                 Ok(length) => each(&buffer[..length]),
                 // A walk over a large table is handed over in parts.
-                Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
                 Err(source) => return Err(CensusError::Read { name, source }),
             }
         }

@@ -99,7 +99,8 @@ impl Counters {
     pub fn host(&self) -> Result<Box<HostCounters>, CountersError> {
         let mut sum = vec![0u64; HostCounters::WORDS];
         for record in 0..HostCounters::RECORDS {
-            let values = self.host.get(&record, 0).map_err(|source| CountersError { name: map::HOST, source })?;
+            let values =
+                self.host.get(&record, 0).map_err(|source| CountersError { name: map::HOST, source })?;
             for cpu in values.iter() {
                 add_words(&mut sum, cpu);
             }
@@ -119,7 +120,7 @@ impl Counters {
     pub fn listeners(&self) -> Result<Vec<Listener>, CountersError> {
         let error = |source| CountersError { name: map::LISTENERS, source };
         let mut listeners = Vec::new();
-        for entry in self.listeners.iter() {
+        for entry in &self.listeners {
             let (_, bytes) = entry.map_err(error)?;
             listeners.extend(Listener::from_bytes(&bytes));
         }

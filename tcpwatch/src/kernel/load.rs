@@ -4,6 +4,7 @@ use std::path::Path;
 
 use aya::maps::{Array, MapError, Queue};
 use aya::{Ebpf, EbpfError, EbpfLoader, include_bytes_aligned};
+use aya_log::EbpfLogger;
 use tcpwatch_common::event::{Control, phase};
 use tcpwatch_common::names::{global, map};
 use tcpwatch_common::socket::WAYS;
@@ -15,6 +16,9 @@ use super::offsets::{self, LostField, OffsetError};
 const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcpwatch-ebpf"));
+
+#[expect(clippy::cast_possible_truncation, reason = "eight")]
+const WAYS_PER_SET: u32 = WAYS as u32;
 
 /// How much the kernel side is to remember.
 #[derive(Clone, Debug)]
@@ -61,8 +65,10 @@ pub struct Kernel {
     programs: Vec<ProgramStatus>,
     lost_fields: Vec<LostField>,
     reset_reasons: Vec<String>,
-    pub(super) control: Array<aya::maps::MapData, [u64; 8]>,
+    pub(super) control: ControlMap,
     wanted: Control,
+    /// Diagnostics of the programs themselves, if they were asked for.
+    logger: Option<EbpfLogger<&'static dyn log::Log>>,
 }
 
 impl Kernel {
@@ -71,7 +77,8 @@ impl Kernel {
         raise_memlock();
         let types = Btf::load(Path::new(BTF_PATH))?;
         let (offsets, lost_fields) = offsets::resolve(&types)?;
-        let btf = aya::Btf::from_sys_fs().map_err(|source| LoadError::Maps { source: source.into(), hint: HINT })?;
+        let btf = aya::Btf::from_sys_fs()
+            .map_err(|source| LoadError::Maps { source: source.into(), hint: HINT })?;
         let mut ebpf = load_object(options, &types, &offsets)?;
         fill_rows(&mut ebpf, options.namespaces)?;
         let mut control = take_control(&mut ebpf)?;
@@ -86,7 +93,15 @@ impl Kernel {
         let wanted = Control { phase, ..Control::default() };
         set_control(&mut control, &wanted)?;
         let reset_reasons = reset_reasons(&types);
-        Ok(Self { ebpf, programs, lost_fields, reset_reasons, control, wanted })
+        let logger = if options.log { logger(&mut ebpf) } else { None };
+        Ok(Self { ebpf, programs, lost_fields, reset_reasons, control, wanted, logger })
+    }
+
+    /// Hands on what the programs themselves logged.
+    pub fn flush_log(&mut self) {
+        if let Some(logger) = &mut self.logger {
+            logger.flush();
+        }
     }
 
     pub fn programs(&self) -> &[ProgramStatus] {
@@ -126,7 +141,8 @@ impl Yardstick {
     pub fn open() -> Result<Self, LoadError> {
         let types = Btf::load(Path::new(BTF_PATH))?;
         let (offsets, _) = offsets::resolve(&types)?;
-        let btf = aya::Btf::from_sys_fs().map_err(|source| LoadError::Maps { source: source.into(), hint: HINT })?;
+        let btf = aya::Btf::from_sys_fs()
+            .map_err(|source| LoadError::Maps { source: source.into(), hint: HINT })?;
         let options = Options { sockets: 8, namespaces: 1, ring_bytes: 4096, ..Options::default() };
         let mut ebpf = load_object(&options, &types, &offsets)?;
         let program = attach::attach_one(&mut ebpf, &btf, &attach::EMPTY);
@@ -139,7 +155,7 @@ fn load_object(
     types: &Btf,
     offsets: &tcpwatch_common::offsets::Offsets,
 ) -> Result<Ebpf, LoadError> {
-    let sets = (options.sockets.next_power_of_two() / WAYS as u32).max(1);
+    let sets = (options.sockets.next_power_of_two() / WAYS_PER_SET).max(1);
     // One row more than namespaces: the first counts what has none.
     let rows = options.namespaces.saturating_add(1);
     let arguments = |tracepoint| u32::try_from(types.tracepoint_args(tracepoint).unwrap_or(0)).unwrap_or(0);
@@ -165,6 +181,11 @@ fn load_object(
         .override_global("AYA_LOG_LEVEL", &log_level, false)
         .load(OBJECT)
         .map_err(|source| LoadError::Maps { source, hint: HINT })
+}
+
+/// Diagnostics are no reason not to run.
+fn logger(ebpf: &mut Ebpf) -> Option<EbpfLogger<&'static dyn log::Log>> {
+    EbpfLogger::init(ebpf).map_err(|error| log::warn!("the programs cannot log: {error}")).ok()
 }
 
 /// The limit only matters before Linux 5.11, and there the load says so; elsewhere memory is charged to the cgroup.

@@ -14,9 +14,13 @@ pub struct LostField {
 /// Why no programs can be loaded for this kernel.
 #[derive(Debug, thiserror::Error)]
 pub enum OffsetError {
-    #[error("this kernel's BTF does not tell where {container}.{path} is, and nothing works without it: {source}")]
+    #[error(
+        "this kernel's BTF does not tell where {container}.{path} is, and nothing works without it: {source}"
+    )]
     Missing { container: &'static str, path: &'static str, source: BtfError },
-    #[error("{container}.{path} has {found} bytes on this kernel, not {expected}: please report the kernel version")]
+    #[error(
+        "{container}.{path} has {found} bytes on this kernel, not {expected}: please report the kernel version"
+    )]
     Size { container: &'static str, path: &'static str, found: u32, expected: u32 },
     #[error("{container}.{path} is at offset {offset} on this kernel, further than tcpwatch can reach")]
     TooFar { container: &'static str, path: &'static str, offset: u32 },
@@ -45,10 +49,8 @@ pub fn resolve(btf: &Btf) -> Result<(Offsets, Vec<LostField>), OffsetError> {
                     .filter(|offset| *offset != ABSENT)
                     .ok_or(OffsetError::TooFar { container, path, offset: member.offset })?;
             }
-            (_, lost) => missing.push(LostField {
-                field: format!("{container}.{path}"),
-                lost: lost.unwrap_or("everything"),
-            }),
+            (_, lost) => missing
+                .push(LostField { field: format!("{container}.{path}"), lost: lost.unwrap_or("everything") }),
         }
     }
     Ok((offsets, missing))

@@ -13,7 +13,7 @@ pub struct RingError(#[from] MapError);
 
 /// The reading end of the ring, with the count of what came out of it.
 pub struct Ring {
-    ring: RingBuf<MapData>,
+    records: RingBuf<MapData>,
     delivered: u64,
     malformed: u64,
 }
@@ -21,15 +21,16 @@ pub struct Ring {
 impl Ring {
     /// Takes the ring out of the loaded object. There is one reader.
     pub fn open(kernel: &mut Kernel) -> Result<Self, RingError> {
-        let map = kernel.ebpf.take_map(map::EVENTS).ok_or(MapError::InvalidName { name: map::EVENTS.into() })?;
-        Ok(Self { ring: RingBuf::try_from(map)?, delivered: 0, malformed: 0 })
+        let map =
+            kernel.ebpf.take_map(map::EVENTS).ok_or(MapError::InvalidName { name: map::EVENTS.into() })?;
+        Ok(Self { records: RingBuf::try_from(map)?, delivered: 0, malformed: 0 })
     }
 
     /// Hands on every fact that is in the ring now, at most `limit`; returns how many there were.
     pub fn drain(&mut self, limit: usize, mut each: impl FnMut(&Event)) -> usize {
         let mut count = 0;
         while count < limit {
-            let Some(record) = self.ring.next() else { break };
+            let Some(record) = self.records.next() else { break };
             count += 1;
             match Event::from_bytes(&record) {
                 Some(event) => {
@@ -56,6 +57,6 @@ impl Ring {
     pub fn descriptor(&self) -> std::os::fd::BorrowedFd<'_> {
         use std::os::fd::{AsRawFd as _, BorrowedFd};
         // SAFETY: the descriptor lives as long as `self`.
-        unsafe { BorrowedFd::borrow_raw(self.ring.as_raw_fd()) }
+        unsafe { BorrowedFd::borrow_raw(self.records.as_raw_fd()) }
     }
 }

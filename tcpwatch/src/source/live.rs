@@ -10,14 +10,12 @@ use tcpwatch_common::{TcpState, cell, judge};
 use super::namespaces::Namespaces;
 use super::{Source, SourceError};
 use crate::host::netns::{NetnsHandle, within};
-use crate::host::procfs::NetCounters;
+use crate::host::procfs::{NetCounters, OF_THREAD};
 use crate::kernel::{self, Counters, Kernel, Options, Ring};
 use crate::sample::{
-    Census, KernelCounters, Minis, NamespaceSample, ProgramSample, RingSample, Sample, SourceKind, StateCounts,
+    Census, KernelCounters, Minis, NamespaceSample, ProgramSample, RingSample, Sample, SourceKind,
+    StateCounts,
 };
-
-/// `/proc/net` follows the main thread, this the one that entered a namespace.
-const PROC_NET: &str = "/proc/thread-self/net";
 
 /// A census without being asked may take this part of the time: one in so many.
 const CENSUS_SHARE: u32 = 200;
@@ -53,7 +51,10 @@ struct Inside {
 
 impl Live {
     /// Loads the programs, then meets every socket that is older than they are.
-    pub fn open(options: &Options, on_event: impl FnMut(&Event) + Send + 'static) -> Result<Self, SourceError> {
+    pub fn open(
+        options: &Options,
+        on_event: impl FnMut(&Event) + Send + 'static,
+    ) -> Result<Self, SourceError> {
         let mut kernel = Kernel::open(options)?;
         let counters = Counters::open(&mut kernel)?;
         let ring = Ring::open(&mut kernel)?;
@@ -84,7 +85,12 @@ impl Live {
     fn settle(&mut self) -> Result<(), SourceError> {
         let handles = self.namespaces.all().to_vec();
         for (number, handle) in handles.iter().enumerate() {
-            log::debug!("meeting the sockets of network namespace {} ({} of {})", handle.inode, number + 1, handles.len());
+            log::debug!(
+                "meeting the sockets of network namespace {} ({} of {})",
+                handle.inode,
+                number + 1,
+                handles.len()
+            );
             if let Err(problem) = self.settle_one(handle) {
                 log::warn!("sockets older than tcpwatch are missing: {problem}");
             }
@@ -103,8 +109,13 @@ impl Live {
     /// Meets the sockets of namespaces that were found only now. A socket that has no place in the table would be
     /// taken for one of them, so this must not be done once the table was full.
     fn settle_late(&mut self, untracked: u64) -> Result<(), SourceError> {
-        let late: Vec<_> =
-            self.namespaces.all().iter().filter(|found| !self.settled.contains(&found.inode)).cloned().collect();
+        let late: Vec<_> = self
+            .namespaces
+            .all()
+            .iter()
+            .filter(|found| !self.settled.contains(&found.inode))
+            .cloned()
+            .collect();
         if late.is_empty() || untracked > 0 {
             return Ok(());
         }
@@ -119,12 +130,24 @@ impl Live {
     }
 
     /// One namespace, by its newest row of counters.
-    fn namespace(&mut self, handle: &NetnsHandle, met: Option<&(u64, Namespace)>, census: bool) -> Result<(NamespaceSample, Option<String>), SourceError> {
+    fn namespace(
+        &mut self,
+        handle: &NetnsHandle,
+        met: Option<&(u64, Namespace)>,
+        census: bool,
+    ) -> Result<(NamespaceSample, Option<String>), SourceError> {
         let inside = match within(handle, || self.inside(met.map(|(_, met)| met.row), census)) {
             Ok(inside) => inside?,
             Err(error) => {
                 let (cells, adopted) = self.row(met.map(|(_, met)| met.row))?;
-                Inside { before: None, cells, adopted, after: None, census: None, problem: Some(error.to_string()) }
+                Inside {
+                    before: None,
+                    cells,
+                    adopted,
+                    after: None,
+                    census: None,
+                    problem: Some(error.to_string()),
+                }
             }
         };
         if let Some((counts, minis)) = inside.census {
@@ -156,7 +179,7 @@ impl Live {
 
     fn inside(&mut self, row: Option<u32>, census: bool) -> Result<Inside, SourceError> {
         let mut problem = None;
-        let dir = Path::new(PROC_NET);
+        let dir = Path::new(OF_THREAD);
         let mut read = |buffer: &mut String| {
             NetCounters::read(dir, buffer).map_err(|error| problem = Some(error.to_string())).ok()
         };
@@ -181,7 +204,11 @@ impl Live {
     }
 
     /// Every namespace that exists, and every other that has counters.
-    fn namespaces(&mut self, census: bool, problems: &mut Vec<String>) -> Result<Vec<NamespaceSample>, SourceError> {
+    fn namespaces(
+        &mut self,
+        census: bool,
+        problems: &mut Vec<String>,
+    ) -> Result<Vec<NamespaceSample>, SourceError> {
         let mut met: BTreeMap<u64, Vec<(u64, Namespace)>> = BTreeMap::new();
         for (key, namespace) in self.counters.namespaces()? {
             met.entry(namespace.inode.into()).or_default().push((key, namespace));
@@ -202,11 +229,13 @@ impl Live {
             for (generation, namespace) in rows {
                 let (cells, adopted) = self.row(Some(namespace.row))?;
                 let adopted = by_index(&adopted);
-                let sample = NamespaceSample { inode, generation, cells: Some(cells), adopted, ..Default::default() };
+                let sample =
+                    NamespaceSample { inode, generation, cells: Some(cells), adopted, ..Default::default() };
                 all.push(sample);
             }
         }
-        self.census.retain(|inode, _| all.iter().any(|namespace| namespace.inode == *inode && namespace.is_alive));
+        self.census
+            .retain(|inode, _| all.iter().any(|namespace| namespace.inode == *inode && namespace.is_alive));
         Ok(all)
     }
 
@@ -242,6 +271,7 @@ impl Source for Live {
         if self.namespaces.unreadable() > 0 {
             log::debug!("{} processes hide their namespace", self.namespaces.unreadable());
         }
+        self.kernel.flush_log();
         self.ring.drain(DRAIN_LIMIT, &mut self.on_event);
         // After the drain: what is counted as seen by now and not delivered is still in the ring.
         let host = self.counters.host()?;
@@ -255,7 +285,12 @@ impl Source for Live {
             reset_reasons: names.iter().cloned().zip(reasons).filter(|(name, _)| !name.is_empty()).collect(),
             listeners: self.counters.listeners()?,
             programs: self.programs(),
-            lost_fields: self.kernel.lost_fields().iter().map(|lost| (lost.field.clone(), lost.lost.into())).collect(),
+            lost_fields: self
+                .kernel
+                .lost_fields()
+                .iter()
+                .map(|lost| (lost.field.clone(), lost.lost.into()))
+                .collect(),
             ring: RingSample {
                 seen: host.ring.seen,
                 filtered: host.ring.filtered,

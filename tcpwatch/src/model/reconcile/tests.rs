@@ -1,9 +1,11 @@
+//! Drift as it shows over a row of samples.
+
 use tcpwatch_common::TcpState::{Established, Listen, SynRecv};
 
 use super::testing::sample_at;
 use super::*;
 
-/// Our passive opens, the kernel's before and after: what drift of PassiveOpens is seen after all of them?
+/// Our passive opens, the kernel's before and after: what drift of passive opens is seen after all of them?
 fn passive_drift(steps: &[(u64, u64, u64)]) -> (Option<i64>, u64) {
     let mut reconciler = Reconciler::default();
     let mut last = BTreeMap::new();

@@ -1,0 +1,34 @@
+//! What this kernel and these privileges allow.
+
+use serde::Serialize;
+
+/// `tcpwatch doctor --json`.
+#[derive(Debug, Serialize)]
+pub struct Checkup {
+    pub kernel: String,
+    pub architecture: &'static str,
+    pub capabilities: Vec<String>,
+    /// Why eBPF does not work at all, if it does not.
+    pub error: Option<String>,
+    pub programs: Vec<Program>,
+    pub lost_fields: Vec<LostField>,
+    pub namespaces: usize,
+    /// Processes whose network namespace may not be seen.
+    pub hidden_processes: usize,
+    /// What to do about what is lost.
+    pub advice: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Program {
+    pub name: &'static str,
+    pub hook: String,
+    pub error: Option<String>,
+    pub lost: Option<&'static str>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct LostField {
+    pub field: String,
+    pub lost: &'static str,
+}
