@@ -8,6 +8,7 @@ pub mod states;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tcpwatch_common::machine::EDGES;
 
@@ -28,10 +29,15 @@ pub struct Report {
     pub drift: BTreeMap<u64, Vec<Drift>>,
 }
 
+/// The shortest time over which a rate is told. Samples come when somebody asks as well, milliseconds after another.
+const RATE_WINDOW: Duration = Duration::from_millis(500);
+
 /// Turns samples into reports.
 #[derive(Debug, Default)]
 pub struct Model {
-    previous: Option<Arc<Sample>>,
+    /// What rates are told against: at least [`RATE_WINDOW`] older than `recent`.
+    baseline: Option<Arc<Sample>>,
+    recent: Option<Arc<Sample>>,
     reconciler: reconcile::Reconciler,
 }
 
@@ -40,11 +46,40 @@ impl Model {
     pub fn apply(&mut self, sample: Sample) -> Report {
         let sample = Arc::new(sample);
         let drift = self.reconciler.apply(&sample);
-        let transitions = rates::transitions(&sample, self.previous.as_deref());
+        let is_due = self
+            .recent
+            .as_ref()
+            .is_none_or(|recent| sample.elapsed.saturating_sub(recent.elapsed) >= RATE_WINDOW);
+        if is_due {
+            self.baseline = self.recent.replace(Arc::clone(&sample));
+        }
+        let transitions = rates::transitions(&sample, self.baseline.as_deref());
         let states = states::by_namespace(&sample);
-        self.previous = Some(Arc::clone(&sample));
         Report { sample, states, transitions, drift }
     }
 }
 
 const _: () = assert!(EDGES.len() == tcpwatch_common::cell::EDGES);
+
+#[cfg(test)]
+mod tests {
+    use tcpwatch_common::{TcpState, judge};
+
+    use super::*;
+    use reconcile::testing::sample_at;
+
+    #[test]
+    fn a_report_that_was_asked_for_has_the_rates_of_a_whole_tick() {
+        let mut model = Model::default();
+        let cell = judge(TcpState::Close, TcpState::SynSent).cell.expect("legal");
+        let mut rate = |seconds, count| {
+            let mut sample = sample_at(seconds, 1);
+            sample.namespaces[0].cells.as_mut().expect("cells")[cell] = count;
+            model.apply(sample).transitions[&1][0].rate
+        };
+        assert_eq!(rate(1.0, 10), None);
+        assert_eq!(rate(2.0, 110), Some(100.0));
+        assert_eq!(rate(2.25, 135), Some(100.0), "asked for in between");
+        assert_eq!(rate(3.0, 310), Some(200.0));
+    }
+}

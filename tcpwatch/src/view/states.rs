@@ -17,7 +17,7 @@ pub struct States {
     pub netns: Vec<Namespace>,
 }
 
-/// Numbers by state, all eleven of them, in the order in which they are shown.
+/// Numbers by state, all eleven of them.
 pub type Counts = serde_json::Map<String, serde_json::Value>;
 
 #[derive(Debug, Serialize)]
