@@ -22,6 +22,15 @@ pub enum SourceKind {
     Netlink,
 }
 
+impl SourceKind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ebpf => "ebpf",
+            Self::Netlink => "netlink",
+        }
+    }
+}
+
 /// One instant of the host.
 #[derive(Clone, Debug)]
 pub struct Sample {

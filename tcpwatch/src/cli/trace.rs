@@ -97,7 +97,7 @@ impl Tracer {
         }
         writeln!(
             out,
-            "{:<12} {:<23} {:<8} {:<14} {:>10} {:<22} {:<22} {:>10} owner",
+            "{:<12} {:<24} {:<8} {:<14} {:>10} {:<22} {:<22} {:>10} owner",
             "time", "what", "verdict", "cause", "in state", "local", "remote", "netns"
         )?;
         out.flush()
@@ -166,7 +166,7 @@ fn line(view: &View) -> String {
     // The date is the same for all.
     let time = view.at.get(11..23).unwrap_or(&view.at);
     format!(
-        "{time:<12} {what:<23} {:<8} {cause:<14} {in_state:>10} {:<22} {:<22} {:>10} {owner}",
+        "{time:<12} {what:<24} {:<8} {cause:<14} {in_state:>10} {:<22} {:<22} {:>10} {owner}",
         view.verdict.unwrap_or(""),
         view.local,
         view.remote,

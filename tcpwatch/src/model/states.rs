@@ -62,8 +62,11 @@ fn plus(a: Option<u64>, b: Option<u64>) -> Option<u64> {
 
 fn of(namespace: &NamespaceSample) -> NamespaceStates {
     let census = namespace.census.as_ref();
-    let minis = census.and_then(|census| census.minis);
     let transitions = whole_sockets(namespace);
+    // A namespace that is gone leaves orphans behind, but no mini-sockets.
+    let is_gone = !namespace.is_alive && transitions.is_some();
+    let gone = is_gone.then(Minis::default);
+    let minis = census.map_or(gone, |census| census.minis);
     // A source that sees no transitions has counted mini-sockets in the state that they stand for.
     let known = |count: fn(Minis) -> u64| if transitions.is_some() { minis.map(count) } else { Some(0) };
     let whole = transitions.or_else(|| census.map(|census| census.counts));
@@ -73,7 +76,7 @@ fn of(namespace: &NamespaceSample) -> NamespaceStates {
         counts[state.index()] = match state {
             TcpState::SynRecv => plus(whole, known(|minis| minis.half_open)),
             TcpState::FinWait2 => plus(whole, known(|minis| minis.fin_wait2)),
-            TcpState::TimeWait => census.map(|census| census.counts[state.index()]),
+            TcpState::TimeWait => census.map(|census| census.counts[state.index()]).or(is_gone.then_some(0)),
             // Closed sockets are in no table of the kernel's, so `ss` shows none.
             TcpState::Close => Some(0),
             _ => whole,
@@ -146,6 +149,9 @@ mod tests {
     #[test]
     fn mini_sockets_are_added_as_ss_shows_them() {
         let mut sample = namespace(&[(Close, SynSent, 2), (SynSent, SynRecv, 2)]);
+        sample.is_alive = false;
+        assert_eq!(of(&sample).counts[SynRecv.index()], Some(2), "gone, with orphans left");
+        sample.is_alive = true;
         assert_eq!(of(&sample).counts[SynRecv.index()], None, "unknown without a census");
         let mut counts = [0; TcpState::COUNT];
         counts[TcpState::TimeWait.index()] = 4;

@@ -3,7 +3,6 @@
 use serde::Serialize;
 
 use crate::model::{Counter, Report};
-use crate::sample::SourceKind;
 
 /// `/api/v1/status`.
 #[derive(Debug, Serialize)]
@@ -93,10 +92,7 @@ pub fn status(report: &Report) -> Status {
     Status {
         at: super::timestamp(sample.at),
         version: env!("CARGO_PKG_VERSION"),
-        source: match sample.source {
-            SourceKind::Ebpf => "ebpf",
-            SourceKind::Netlink => "netlink",
-        },
+        source: sample.source.name(),
         uptime: sample.elapsed.as_secs_f64(),
         programs: programs(report),
         lost_fields: sample

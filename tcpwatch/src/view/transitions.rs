@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::model::{Counter, Drift, Report, Transition, rates};
+use crate::sample::SourceKind;
 
 /// `/api/v1/transitions`.
 #[derive(Debug, Serialize)]
 pub struct Transitions {
     pub at: String,
-    pub transitions: Vec<Row>,
+    /// `null` where the source sees none (no eBPF).
+    pub transitions: Option<Vec<Row>>,
     /// Kernel's count less ours, by the kernel's name for the counter.
     pub drift: BTreeMap<&'static str, Option<i64>>,
 }
@@ -33,7 +35,8 @@ pub fn transitions(report: &Report, netns: Option<u64>) -> Transitions {
     };
     Transitions {
         at: super::timestamp(report.sample.at),
-        transitions: transitions.iter().map(row).collect(),
+        transitions: (report.sample.source == SourceKind::Ebpf)
+            .then(|| transitions.iter().map(row).collect()),
         drift: drift(report, netns),
     }
 }

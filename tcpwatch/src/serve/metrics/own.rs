@@ -1,7 +1,7 @@
 //! Metrics of tcpwatch itself: what it is and what it costs.
 
 use super::family::{Family, number};
-use crate::sample::{Sample, SourceKind};
+use crate::sample::Sample;
 use crate::serve::SelfUsage;
 
 pub(super) fn add(families: &mut Vec<Family>, sample: &Sample, usage: SelfUsage) {
@@ -38,10 +38,7 @@ fn source(sample: &Sample) -> Family {
         "tcpwatch_source_info",
         "Always 1; where the figures come from: ebpf, or netlink where eBPF cannot be had and only states are known",
     );
-    let source = match sample.source {
-        SourceKind::Ebpf => "ebpf",
-        SourceKind::Netlink => "netlink",
-    };
+    let source = sample.source.name();
     family.add(&[("source", source)], 1.0);
     family
 }
