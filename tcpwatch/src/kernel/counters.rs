@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray};
+use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray, PerCpuValues, Queue};
 use tcpwatch_common::cell;
 use tcpwatch_common::event::{Census, Listener, Namespace};
 use tcpwatch_common::host::{HostCounters, RESET_REASONS};
@@ -33,6 +33,7 @@ pub struct Counters {
     reset_reasons: PerCpuArray<MapData, u64>,
     listeners: HashMap<MapData, u64, [u8; Listener::SIZE]>,
     census: Array<MapData, Census>,
+    free_rows: Queue<MapData, u32>,
 }
 
 macro_rules! open {
@@ -55,6 +56,7 @@ impl Counters {
             reset_reasons: open!(kernel, PerCpuArray, map::RESET_REASONS),
             listeners: open!(kernel, HashMap, map::LISTENERS),
             census: open!(kernel, Array, map::CENSUS_COUNTS),
+            free_rows: open!(kernel, Queue, map::FREE_ROWS),
         })
     }
 
@@ -80,6 +82,24 @@ impl Counters {
     /// Sockets of one namespace that are older than the programs, by kernel state number.
     pub fn adopted(&self, row: u32) -> Result<[u64; 16], CountersError> {
         self.adopted.get(&row, 0).map_err(|source| CountersError { name: map::ADOPTED, source })
+    }
+
+    /// Gives the row of a namespace that is gone to whichever needs one next. What it counted is lost here.
+    pub fn free_row(&mut self, generation: u64, row: u32) -> Result<(), CountersError> {
+        let failed = |name| move |source| CountersError { name, source };
+        // First of all no event may find the row any more.
+        self.namespaces.remove(&generation).map_err(failed(map::NAMESPACES))?;
+        let cpus = self.cells.get(&row, 0).map_err(failed(map::CELLS))?.len();
+        let zero = PerCpuValues::try_from(vec![[0; cell::CELLS]; cpus])
+            .map_err(|source| CountersError { name: map::CELLS, source: source.into() })?;
+        self.cells.set(row, zero, 0).map_err(failed(map::CELLS))?;
+        self.adopted.set(row, [0; 16], 0).map_err(failed(map::ADOPTED))?;
+        let stale: Vec<u64> =
+            self.illegal.keys().flatten().filter(|key| key >> 16 == u64::from(row)).collect();
+        for key in stale {
+            self.illegal.remove(&key).map_err(failed(map::ILLEGAL))?;
+        }
+        self.free_rows.push(row, 0).map_err(failed(map::FREE_ROWS))
     }
 
     /// Illegal transitions: (row, from, to) in kernel numbers, and how often.

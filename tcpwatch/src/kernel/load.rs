@@ -1,6 +1,7 @@
 //! Loads the eBPF object: offsets from BTF, sizes from options, programs by the table.
 
 use std::path::Path;
+use std::time::Duration;
 
 use aya::maps::{Array, MapError, Queue};
 use aya::{Ebpf, EbpfError, EbpfLoader, include_bytes_aligned};
@@ -33,11 +34,20 @@ pub struct Options {
     pub log: bool,
     /// Whether sockets older than the programs shall be met; off where only new ones are of interest.
     pub adopt: bool,
+    /// How long a namespace that is gone keeps its counters when rows get scarce.
+    pub retire_after: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { sockets: 1 << 17, namespaces: 1024, ring_bytes: 1 << 19, log: false, adopt: true }
+        Self {
+            sockets: 1 << 17,
+            namespaces: 1024,
+            ring_bytes: 1 << 19,
+            log: false,
+            adopt: true,
+            retire_after: Duration::from_mins(10),
+        }
     }
 }
 

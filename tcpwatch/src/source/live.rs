@@ -8,6 +8,7 @@ use tcpwatch_common::event::{Event, FIN_WAIT2_MINIS, Namespace};
 use tcpwatch_common::{TcpState, cell, judge};
 
 use super::namespaces::Namespaces;
+use super::retire::Retired;
 use super::{Source, SourceError};
 use crate::host::netns::{NetnsHandle, within};
 use crate::host::procfs::{NetCounters, OF_THREAD};
@@ -34,6 +35,7 @@ pub struct Live {
     settled: BTreeSet<u64>,
     census: HashMap<u64, Census>,
     census_due: Instant,
+    retired: Retired,
     kernel_memory: Option<u64>,
     buffer: String,
     on_event: Box<dyn FnMut(&Event) + Send>,
@@ -67,6 +69,7 @@ impl Live {
             settled: BTreeSet::new(),
             census: HashMap::new(),
             census_due: Instant::now(),
+            retired: Retired::new(options.namespaces, options.retire_after),
             kernel_memory: kernel::map_memory(),
             buffer: String::new(),
             on_event: Box::new(on_event),
@@ -78,6 +81,11 @@ impl Live {
     /// What the kernel allowed.
     pub fn kernel(&self) -> &Kernel {
         &self.kernel
+    }
+
+    /// Namespaces that have a row of counters now.
+    pub fn namespaces_met(&self) -> Result<usize, SourceError> {
+        Ok(self.counters.namespaces()?.len())
     }
 
     /// Walks the sockets of every namespace found so far. Sockets that no event has told of yet are met here, the
@@ -225,18 +233,60 @@ impl Live {
             problems.extend(problem.map(|problem| format!("network namespace {}: {problem}", handle.inode)));
             all.push(sample);
         }
+        add_illegal(&mut all, &self.counters)?;
+        self.add_gone(met, &mut all)?;
+        self.census
+            .retain(|inode, _| all.iter().any(|namespace| namespace.inode == *inode && namespace.is_alive));
+        Ok(all)
+    }
+
+    /// Namespaces that have counters and are not there any more; their rows go to others when rows get scarce.
+    fn add_gone(
+        &mut self,
+        met: BTreeMap<u64, Vec<(u64, Namespace)>>,
+        all: &mut Vec<NamespaceSample>,
+    ) -> Result<(), SourceError> {
+        let used = all.len() + met.values().map(Vec::len).sum::<usize>();
+        let is_scarce = self.retired.is_scarce(used);
         for (inode, rows) in met {
             for (generation, namespace) in rows {
                 let (cells, adopted) = self.row(Some(namespace.row))?;
                 let adopted = by_index(&adopted);
-                let sample =
-                    NamespaceSample { inode, generation, cells: Some(cells), adopted, ..Default::default() };
-                all.push(sample);
+                let mut gone = [NamespaceSample {
+                    inode,
+                    generation,
+                    cells: Some(cells),
+                    adopted,
+                    ..Default::default()
+                }];
+                add_illegal(&mut gone, &self.counters)?;
+                let [sample] = gone;
+                if is_scarce && self.retired.is_due(&sample) {
+                    self.counters.free_row(generation, namespace.row)?;
+                    self.retired.take(sample);
+                } else {
+                    all.push(sample);
+                }
             }
         }
-        self.census
-            .retain(|inode, _| all.iter().any(|namespace| namespace.inode == *inode && namespace.is_alive));
-        Ok(all)
+        all.push(self.others()?);
+        Ok(())
+    }
+
+    /// All namespaces without a row of their own, as one without a number: those that are retired, and those for
+    /// which there was none.
+    fn others(&self) -> Result<NamespaceSample, SourceError> {
+        let (cells, adopted) = self.row(Some(cell::OVERFLOW_ROW))?;
+        let folded = NamespaceSample {
+            name: Some("others".into()),
+            cells: Some(cells),
+            adopted: by_index(&adopted),
+            ..Default::default()
+        };
+        let mut folded = [folded];
+        add_illegal(&mut folded, &self.counters)?;
+        let [folded] = folded;
+        Ok(self.retired.with(folded))
     }
 
     fn programs(&self) -> Vec<ProgramSample> {
@@ -263,8 +313,7 @@ impl Source for Live {
         let untracked = self.counters.host()?.untracked;
         self.settle_late(untracked)?;
         let mut problems = Vec::new();
-        let mut namespaces = self.namespaces(census, &mut problems)?;
-        add_illegal(&mut namespaces, &self.counters)?;
+        let namespaces = self.namespaces(census, &mut problems)?;
         if census {
             self.census_due = Instant::now() + started.elapsed() * CENSUS_SHARE;
         }
@@ -309,7 +358,10 @@ fn add_illegal(namespaces: &mut [NamespaceSample], counters: &Counters) -> Resul
     if illegal.is_empty() {
         return Ok(());
     }
-    let rows: HashMap<u64, u32> = counters.namespaces()?.iter().map(|(key, met)| (*key, met.row)).collect();
+    let mut rows: HashMap<u64, u32> =
+        counters.namespaces()?.iter().map(|(key, met)| (*key, met.row)).collect();
+    // No namespace has the number 0: it stands for those without a row.
+    rows.insert(0, cell::OVERFLOW_ROW);
     for namespace in namespaces {
         let Some(row) = rows.get(&namespace.generation) else { continue };
         for ((_, from, to), count) in illegal.iter().filter(|((illegal_row, ..), _)| illegal_row == row) {

@@ -3,6 +3,7 @@
 mod fallback;
 mod live;
 mod namespaces;
+mod retire;
 
 use crate::host::netns::NetnsError;
 use crate::kernel;

@@ -8,5 +8,6 @@ mod support;
 mod churn;
 mod daemon;
 mod held;
+mod retire;
 mod transitions;
 mod watch;

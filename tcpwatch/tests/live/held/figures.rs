@@ -62,9 +62,10 @@ impl<S: Source> Watcher<S> {
             }
             assert!(
                 Instant::now() < deadline,
-                "{} differs from /proc:\n{}",
+                "{} differs from /proc:\n{}{}",
                 ns.name(),
-                table(states, &before, &after)
+                table(states, &before, &after),
+                details(&report, ns)
             );
             thread::sleep(PAUSE);
         }
@@ -137,6 +138,23 @@ fn table(states: &NamespaceStates, before: &[u64; 13], after: &[u64; 13]) -> Str
         format!("{:<12} {ours:?}, /proc {} then {}\n", state.name(), before[number], after[number])
     };
     TcpState::RFC.into_iter().map(row).collect()
+}
+
+/// What may explain a difference.
+fn details(report: &Report, ns: &Netns) -> String {
+    let sample = sample(report, ns);
+    let missed: Vec<_> =
+        report.sample.programs.iter().map(|program| (&program.name, program.missed)).collect();
+    let counters = report.sample.host.as_ref().map(|host| {
+        format!(
+            "gaps {}, recovered {}, untracked {}, missed {missed:?}",
+            host.gaps, host.nested, host.untracked
+        )
+    });
+    format!(
+        "{counters:?}\nadopted {:?}\ncells {:?}\n{:?}",
+        sample.adopted, sample.cells, report.sample.problems
+    )
 }
 
 /// Where `ss` is installed, it has the numbers of /proc too. It may not find the namespace as it was, so the numbers

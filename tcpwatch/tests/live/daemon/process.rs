@@ -1,0 +1,219 @@
+//! The built binary, run as its user runs it.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+/// How long anything may take: to load the programs on a busy machine takes seconds.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(20);
+
+const BINARY: &str = env!("CARGO_BIN_EXE_tcpwatch");
+
+/// Whether there is a binary to test. Where the tests run in another kernel's guest they came alone, and this says so.
+pub fn is_there() -> bool {
+    let there = Path::new(BINARY).exists();
+    if !there {
+        assert!(std::env::var_os("CI").is_none(), "{BINARY} is not built");
+        println!("left out: there is no {BINARY} here");
+    }
+    there
+}
+
+pub fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(BINARY);
+    command
+        .args(args)
+        .env_remove("RUST_LOG")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// Runs to the end.
+pub fn output(args: &[&str]) -> Output {
+    Running::start(args).finish()
+}
+
+/// Repeats `look` until it finds something.
+pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        thread::sleep(PAUSE);
+    }
+}
+
+/// A child that does not outlive its test.
+pub struct Running {
+    child: Child,
+    stdout: Receiver<Vec<u8>>,
+    /// Lines of the log, as they come.
+    stderr: Receiver<String>,
+}
+
+impl Running {
+    pub fn start(args: &[&str]) -> Self {
+        let mut child = command(args).spawn().expect("start tcpwatch");
+        let (mut out, err) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
+        let (all, stdout) = channel();
+        thread::spawn(move || {
+            let mut bytes = Vec::new();
+            out.read_to_end(&mut bytes).expect("read standard output");
+            // The test may have ended.
+            let _ = all.send(bytes);
+        });
+        let (lines, stderr) = channel();
+        thread::spawn(move || {
+            for line in BufReader::new(err).lines().map_while(Result::ok) {
+                let _ = lines.send(line);
+            }
+        });
+        Self { child, stdout, stderr }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("ask for the child").is_some()
+    }
+
+    /// The next line of the log that contains `text`.
+    fn log_line(&self, text: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        let mut seen = String::new();
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.stderr.recv_timeout(left) {
+                Ok(line) if line.contains(text) => return line,
+                Ok(line) => seen = seen + &line + "\n",
+                Err(error) => panic!("no {text:?} in the log ({error}):\n{seen}"),
+            }
+        }
+    }
+
+    /// Ends by itself; what it printed.
+    pub fn finish(mut self) -> Output {
+        let status = self.wait();
+        let stdout = self.stdout.recv_timeout(PATIENCE).expect("standard output ends with the child");
+        let stderr: Vec<String> = self.stderr.iter().collect();
+        Output { status, stdout, stderr: stderr.join("\n").into_bytes() }
+    }
+
+    pub fn wait(&mut self) -> ExitStatus {
+        wait_for("the child ends", || self.child.try_wait().expect("wait for the child"))
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).expect("a process id");
+        kill_process(pid, signal).expect("send a signal");
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended; then there is nothing to do.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A daemon that is ready.
+pub struct Daemon {
+    pub running: Running,
+    pub address: SocketAddr,
+}
+
+impl Daemon {
+    pub fn start(more: &[&str]) -> Self {
+        let mut args = vec!["run", "--listen", "127.0.0.1:0"];
+        args.extend(more);
+        let running = Running::start(&args);
+        let line = running.log_line("listening on http://");
+        let (_, address) = line.rsplit_once("http://").expect("an address");
+        let daemon = Self { running, address: address.trim().parse().expect("an address") };
+        wait_for("/readyz", || (daemon.get("/readyz").0 == 200).then_some(()));
+        daemon
+    }
+
+    /// Status and body of the answer to a GET.
+    pub fn get(&self, path: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect_timeout(&self.address, PATIENCE).expect("connect to the daemon");
+        stream.set_read_timeout(Some(PATIENCE)).expect("set a timeout");
+        write!(stream, "GET {path} HTTP/1.0\r\nHost: {}\r\n\r\n", self.address).expect("ask");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("read the answer");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("an HTTP answer");
+        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
+        (status, body.to_owned())
+    }
+
+    /// The JSON of an answer that must be fine.
+    pub fn json(&self, path: &str) -> Value {
+        let (status, body) = self.get(path);
+        assert_eq!(status, 200, "{path}: {body}");
+        serde_json::from_str(&body).unwrap_or_else(|error| panic!("{path}: {error}: {body}"))
+    }
+
+    /// Stops it by `signal` as its user would.
+    pub fn stop(mut self, signal: Signal) {
+        self.running.signal(signal);
+        let status = self.running.wait();
+        assert_eq!(status.code(), Some(0), "{signal:?}: {status}");
+    }
+}
+
+/// The eBPF programs, maps and links that a process holds, as its descriptors tell.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Held {
+    pub programs: Vec<u32>,
+    pub maps: Vec<u32>,
+    pub links: Vec<u32>,
+}
+
+impl Held {
+    pub fn by(pid: u32) -> Self {
+        let fds = fs::read_dir(format!("/proc/{pid}/fdinfo")).expect("list the descriptors");
+        let infos: Vec<String> =
+            fds.filter_map(|fd| fs::read_to_string(fd.expect("a descriptor").path()).ok()).collect();
+        let ids = |field: &str| -> Vec<u32> {
+            let lines = infos.iter().flat_map(|info| info.lines());
+            let values = lines.filter_map(|line| line.strip_prefix(field)).map(str::trim);
+            values.map(|id| id.parse().expect("an id")).collect()
+        };
+        Self { programs: ids("prog_id:"), maps: ids("map_id:"), links: ids("link_id:") }
+    }
+
+    /// Those that the kernel still has. It never gives an id again soon.
+    pub fn left(&self) -> Self {
+        let programs: Vec<u32> =
+            aya::programs::loaded_programs().map(|program| program.expect("list programs").id()).collect();
+        let maps: Vec<u32> = aya::maps::loaded_maps().map(|map| map.expect("list maps").id()).collect();
+        let links: Vec<u32> =
+            aya::programs::loaded_links().map(|link| link.expect("list links").id()).collect();
+        let among = |held: &[u32], all: &[u32]| held.iter().copied().filter(|id| all.contains(id)).collect();
+        Self {
+            programs: among(&self.programs, &programs),
+            maps: among(&self.maps, &maps),
+            links: among(&self.links, &links),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.programs.is_empty() && self.maps.is_empty() && self.links.is_empty()
+    }
+}
