@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use tcpwatch_common::event::{Event, Kind};
 
+use crate::causes::causes;
 use crate::feed::{Feed, Publisher, Wake, feed};
 use crate::host::{caps, process};
 use crate::kernel::Options;
@@ -67,8 +68,9 @@ fn open(settings: &Settings) -> Result<Box<dyn Source>> {
                 return Ok(Box::new(live));
             }
             Err(error) => log::error!(
-                "no eBPF: {error}. Going on with netlink: numbers of sockets by state only, no transitions, \
-                 durations, causes or owners. `tcpwatch doctor` says what would help"
+                "no eBPF: {}. Going on with netlink: numbers of sockets by state only, no transitions, \
+                 durations, causes or owners. `tcpwatch doctor` says what would help",
+                causes(&error)
             ),
         }
     }
@@ -136,7 +138,7 @@ fn sample(mut source: Box<dyn Source>, publisher: &Publisher, tick: Duration) ->
 /// A source that fails once fails at every tick; `/healthz` goes on telling.
 fn report_once(error: &SourceError, failing: &mut bool) {
     if !*failing {
-        log::error!("cannot sample: {error}; the figures stay as they were until it works again");
+        log::error!("cannot sample: {}; the figures stay as they were until it works again", causes(error));
     }
     *failing = true;
 }

@@ -6,6 +6,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod causes;
 pub mod cli;
 pub mod daemon;
 pub mod feed;

@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::Args;
 
 use super::Outcome;
+use crate::causes::causes;
 use crate::host::{caps, kernel_release, netns};
 use crate::kernel::{Kernel, Options};
 use crate::view::checkup::{Checkup, LostField, Program};
@@ -70,7 +71,7 @@ fn examine() -> Result<Checkup> {
             checkup.lost_fields =
                 lost.map(|lost| LostField { field: lost.field.clone(), lost: lost.lost }).collect();
         }
-        Err(error) => checkup.error = Some(error.to_string()),
+        Err(error) => checkup.error = Some(causes(&error)),
     }
     checkup.advice = advice(&checkup);
     Ok(checkup)

@@ -13,6 +13,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::causes::causes;
+
 /// Where the daemon listens unless told otherwise.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:9717";
 
@@ -82,7 +84,7 @@ pub fn main() -> ExitCode {
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // Standard error may be closed as well.
-            let _ = writeln!(io::stderr(), "tcpwatch: {error:#}");
+            let _ = writeln!(io::stderr(), "tcpwatch: {}", causes(error.as_ref()));
             ExitCode::from(if error.is::<filter::BadFilter>() { USAGE } else { FAILED })
         }
     }

@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-
 use crate::model::states::whole_sockets;
 use crate::sample::NamespaceSample;
 
