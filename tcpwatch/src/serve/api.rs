@@ -7,16 +7,17 @@ use axum::extract::State;
 
 use super::App;
 use super::failure::Failure;
-use super::query::{Netns, Nothing};
+use super::query::Netns;
 use crate::model::Report;
 use crate::view::states::{self, States};
 use crate::view::status::{self, Status};
 use crate::view::transitions::{self, Transitions};
 
 /// `/api/v1/status`: the latest report will do, so that it answers even if sampling is stuck.
-pub(super) async fn status(State(app): State<App>, _: Nothing) -> Result<Json<Status>, Failure> {
+pub(super) async fn status(State(app): State<App>, Netns(netns): Netns) -> Result<Json<Status>, Failure> {
     let report = app.feed.latest().ok_or_else(Failure::no_report)?;
-    Ok(Json(status::status(&report)))
+    check(&report, netns, |report, netns| report.states.contains_key(&netns))?;
+    Ok(Json(status::status(&report, netns)))
 }
 
 /// `/api/v1/states`
@@ -40,10 +41,15 @@ async fn fresh(
     knows: impl Fn(&Report, u64) -> bool,
 ) -> Result<Arc<Report>, Failure> {
     let report = app.feed.fresh().await.ok_or_else(Failure::no_report)?;
+    check(&report, netns, knows)?;
+    Ok(report)
+}
+
+fn check(report: &Report, netns: Option<u64>, knows: impl Fn(&Report, u64) -> bool) -> Result<(), Failure> {
     match netns {
-        Some(netns) if !knows(&report, netns) => Err(Failure::not_found(format!(
+        Some(netns) if !knows(report, netns) => Err(Failure::not_found(format!(
             "no network namespace has the inode number {netns}; /api/v1/status lists those that exist"
         ))),
-        _ => Ok(report),
+        _ => Ok(()),
     }
 }

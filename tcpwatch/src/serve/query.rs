@@ -8,9 +8,6 @@ use super::failure::Failure;
 /// A path that takes `netns=N` or nothing.
 pub(super) struct Netns(pub(super) Option<u64>);
 
-/// A path that takes no parameters.
-pub(super) struct Nothing;
-
 type Pairs = Vec<(String, String)>;
 
 impl<S: Sync> FromRequestParts<S> for Netns {
@@ -18,19 +15,6 @@ impl<S: Sync> FromRequestParts<S> for Netns {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
         netns(&pairs(parts)?).map(Self).map_err(Failure::bad_request)
-    }
-}
-
-impl<S: Sync> FromRequestParts<S> for Nothing {
-    type Rejection = Failure;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
-        match pairs(parts)?.first() {
-            None => Ok(Self),
-            Some((name, _)) => Err(Failure::bad_request(format!(
-                "unknown parameter {name:?}: this path takes no parameters"
-            ))),
-        }
     }
 }
 

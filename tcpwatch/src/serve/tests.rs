@@ -153,7 +153,7 @@ fn what_cannot_be_answered_is_said() {
     server.refuses("/api/v1/states/", 404, "no such path: /api/v1/states/");
     server.refuses("/api/v1/states?netns=abc", 400, "netns=\"abc\" is no number");
     server.refuses("/api/v1/transitions?ns=7", 400, "unknown parameter \"ns\": this path takes netns=N");
-    server.refuses("/api/v1/status?netns=7", 400, "this path takes no parameters");
+    server.refuses("/api/v1/status?netns=7777", 404, "no network namespace");
     server.refuses("/api/v1/states?netns=8", 404, "no network namespace has the inode number 8");
     server.refuses("/api/v1/transitions?netns=8", 404, "no network namespace has the inode number 8");
     let posted = server.request("POST", "/api/v1/states");

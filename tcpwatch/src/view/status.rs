@@ -86,8 +86,9 @@ pub struct Losses {
     pub folded: u64,
 }
 
-/// The status at the time of `report`.
-pub fn status(report: &Report) -> Status {
+/// The status at the time of `report`; of all namespaces, or of one.
+pub fn status(report: &Report, netns: Option<u64>) -> Status {
+    let chosen = |inode: u64| netns.is_none_or(|netns| netns == inode);
     let sample = &report.sample;
     Status {
         at: super::timestamp(sample.at),
@@ -100,8 +101,8 @@ pub fn status(report: &Report) -> Status {
             .iter()
             .map(|(field, lost)| LostField { field: field.clone(), lost: lost.clone() })
             .collect(),
-        namespaces: namespaces(report),
-        reconciliation: identities(report),
+        namespaces: namespaces(report, chosen),
+        reconciliation: identities(report, chosen),
         ring: Ring {
             seen: sample.ring.seen,
             delivered: sample.ring.delivered,
@@ -133,12 +134,12 @@ fn programs(report: &Report) -> Vec<Program> {
         .collect()
 }
 
-fn namespaces(report: &Report) -> Vec<Namespace> {
+fn namespaces(report: &Report, chosen: impl Fn(u64) -> bool) -> Vec<Namespace> {
     let sample = &report.sample;
     sample
         .namespaces
         .iter()
-        .filter(|namespace| namespace.is_alive)
+        .filter(|namespace| namespace.is_alive && chosen(namespace.inode))
         .map(|namespace| Namespace {
             netns: namespace.inode,
             name: namespace.name.clone(),
@@ -152,9 +153,10 @@ fn namespaces(report: &Report) -> Vec<Namespace> {
         .collect()
 }
 
-fn identities(report: &Report) -> Vec<Identity> {
+fn identities(report: &Report, chosen: impl Fn(u64) -> bool) -> Vec<Identity> {
     let drifts = report.drift.iter().flat_map(|(netns, drifts)| drifts.iter().map(|drift| (*netns, drift)));
     drifts
+        .filter(|(netns, _)| chosen(*netns))
         .map(|(netns, drift)| Identity {
             netns,
             counter: drift.counter.name(),
