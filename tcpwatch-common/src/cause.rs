@@ -39,6 +39,20 @@ pub struct Ending {
     pub done: bool,
     /// Received data was never read by the application.
     pub unread: bool,
+    /// `SOCK_DEAD`: no process has the socket any more, and it may go on as a mini-socket.
+    pub orphan: bool,
+}
+
+impl Ending {
+    /// Whether unread data would tell something: the socket was closed by force in a state in which it can receive.
+    pub const fn may_be_unread(self, from: TcpState) -> bool {
+        self.error == 0
+            && match from {
+                TcpState::SynRecv | TcpState::Established | TcpState::CloseWait | TcpState::FinWait1 => true,
+                TcpState::FinWait2 => !self.orphan && !self.done,
+                _ => false,
+            }
+    }
 }
 
 const EPIPE: u32 = 32;
@@ -93,12 +107,10 @@ impl Cause {
 
     const fn without_error(from: TcpState, ending: Ending) -> Self {
         match from {
-            TcpState::FinWait2
-            | TcpState::Closing
-            | TcpState::LastAck
-            | TcpState::Listen
-            | TcpState::Close => Self::Closed,
-            TcpState::Established | TcpState::CloseWait if ending.unread => Self::ResetSent,
+            // Handed to a mini-socket, which takes an orphan or the peer's FIN; else closed by force.
+            TcpState::FinWait2 if ending.orphan || ending.done => Self::Closed,
+            TcpState::Closing | TcpState::LastAck | TcpState::Listen | TcpState::Close => Self::Closed,
+            _ if ending.unread => Self::ResetSent,
             _ => Self::Aborted,
         }
     }
@@ -110,7 +122,7 @@ impl Cause {
 
     /// Whether FIN_WAIT2 → CLOSE made a FIN_WAIT2 mini-socket.
     pub const fn is_orphan_fin_wait2(from: TcpState, ending: Ending) -> bool {
-        matches!(from, TcpState::FinWait2) && ending.error == 0 && !ending.done
+        matches!(from, TcpState::FinWait2) && ending.error == 0 && !ending.done && ending.orphan
     }
 }
 
@@ -137,7 +149,7 @@ mod tests {
             (Established, 0, Cause::Aborted),
             (CloseWait, 32, Cause::ResetReceived),
             (FinWait1, 104, Cause::ResetReceived),
-            (FinWait2, 0, Cause::Closed),
+            (FinWait2, 0, Cause::Aborted),
             (LastAck, 0, Cause::Closed),
             (Listen, 0, Cause::Closed),
             (Listen, 103, Cause::Killed),
@@ -151,16 +163,20 @@ mod tests {
         let ending = Ending { unread: true, ..Ending::default() };
         assert_eq!(Cause::derive(Established, ending), Cause::ResetSent);
         assert_eq!(Cause::derive(CloseWait, ending), Cause::ResetSent);
-        assert_eq!(Cause::derive(FinWait2, ending), Cause::Closed);
+        assert_eq!(Cause::derive(FinWait2, ending), Cause::ResetSent);
+        assert_eq!(Cause::derive(FinWait2, Ending { orphan: true, ..ending }), Cause::Closed);
+        assert_eq!(Cause::derive(LastAck, ending), Cause::Closed);
     }
 
     #[test]
     fn mini_sockets_are_told_apart_by_the_peers_fin() {
         let done = Ending { done: true, ..Ending::default() };
-        let open = Ending::default();
+        let open = Ending { orphan: true, ..Ending::default() };
         assert!(Cause::is_time_wait(FinWait2, done) && !Cause::is_orphan_fin_wait2(FinWait2, done));
         assert!(!Cause::is_time_wait(FinWait2, open) && Cause::is_orphan_fin_wait2(FinWait2, open));
         assert!(Cause::is_time_wait(TcpState::Closing, done));
+        let forced = Ending::default();
+        assert!(!Cause::is_time_wait(FinWait2, forced) && !Cause::is_orphan_fin_wait2(FinWait2, forced));
         let reset = Ending { error: 104, done: true, ..Ending::default() };
         assert!(!Cause::is_time_wait(FinWait2, reset));
     }

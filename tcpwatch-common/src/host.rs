@@ -52,8 +52,9 @@ impl Role {
 /// Slots for the reasons of sent resets; the kernel's enum has fewer, and its numbers are named by BTF.
 pub const RESET_REASONS: usize = 128;
 
-/// Transitions that can be between the two programs at once: a task's, and one that interrupted it.
-pub const DONE: usize = 4;
+/// Room for transitions that are between the two programs: a task's, one that interrupted it, and a few that were left
+/// over.
+pub const DONE: usize = 8;
 
 /// One CPU's counters.
 ///
@@ -68,9 +69,11 @@ pub struct HostCounters {
     pub scratch: [u64; 3],
     /// The namespace that this CPU met last, and its row.
     pub last_namespace: [u64; 2],
-    /// Transitions that the first program has counted and the second has not yet seen, each by a number; 0 is free.
+    /// A stack of transitions that the first program has counted and the second has not yet seen, each by a number.
     /// Interrupts nest, so there can be more than one.
     pub done: [u64; DONE],
+    /// Height of that stack.
+    pub depth: u64,
     /// How long sockets stayed in a state, by [`TcpState::index`], observed when they leave it.
     pub time_in_state: [Histogram; TcpState::COUNT],
     /// Transitions out of a state whose beginning was not seen, so that no duration is known.
@@ -132,6 +135,7 @@ impl HostCounters {
             scratch: array(words, word),
             last_namespace: array(words, word),
             done: array(words, word),
+            depth: word(words),
             time_in_state: array(words, histogram),
             unknown_age: array(words, word),
             handshake: array(words, histogram),
@@ -178,7 +182,8 @@ mod tests {
             *word = place as u64;
         }
         let host = HostCounters::from_words(&words);
-        assert_eq!(host.time_in_state[0].buckets[0], 10);
+        let first = core::mem::offset_of!(HostCounters, time_in_state) as u64 / 8;
+        assert_eq!(host.time_in_state[0].buckets[0], first);
         assert_eq!(host.unknown_age[0], core::mem::offset_of!(HostCounters, unknown_age) as u64 / 8);
         assert_eq!(host.endings[1][0], core::mem::offset_of!(HostCounters, endings) as u64 / 8 + 8);
         assert_eq!(host.folded, core::mem::offset_of!(HostCounters, folded) as u64 / 8);

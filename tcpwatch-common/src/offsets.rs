@@ -31,6 +31,7 @@ pub enum Field {
     CopiedSequence,
     IsMptcp,
     Clock,
+    Linger2,
     NetInode,
     NetCookie,
     TimeWaitSubstate,
@@ -51,7 +52,7 @@ pub struct Place {
 }
 
 /// Number of fields.
-pub const COUNT: usize = 25;
+pub const COUNT: usize = 26;
 
 /// The offsets in the order of [`Field`].
 pub type Offsets = [u16; COUNT];
@@ -97,6 +98,13 @@ pub const PLACES: [Place; COUNT] = [
         "tcp_clock_cache",
         8,
         "nothing but time: the clock is read at every event",
+    ),
+    optional(
+        Field::Linger2,
+        "tcp_sock",
+        "linger2",
+        4,
+        "orphans that TCP_LINGER2 closes by force, told from mini-sockets",
     ),
     required(Field::NetInode, "net", "ns.inum", 4),
     optional(

@@ -22,9 +22,19 @@ pub(super) fn end(host: &mut HostCounters, change: &Change, row: u32) -> u8 {
     let &Change { socket, old, .. } = change;
     let Some(from) = TcpState::from_kernel(old as u32) else { return NO_CAUSE };
     let flags: u64 = socket.load(Field::Flags);
-    let mut ending =
-        Ending { error: socket.load::<u32>(Field::Error), done: flags & SOCK_DONE != 0, unread: false };
-    if ending.error == 0 && matches!(from, TcpState::Established | TcpState::CloseWait) {
+    let mut ending = Ending {
+        error: socket.load::<u32>(Field::Error),
+        done: flags & SOCK_DONE != 0,
+        unread: false,
+        orphan: flags & SOCK_DEAD != 0,
+    };
+    // A negative TCP_LINGER2 forbids the mini-socket: an orphan in FIN_WAIT2 is then closed by force.
+    if matches!(from, TcpState::FinWait2)
+        && socket.tcp_field::<i32>(Field::Linger2).is_some_and(|time| time < 0)
+    {
+        ending.orphan = false;
+    }
+    if ending.may_be_unread(from) {
         ending.unread = has_unread(socket, ending.done);
     }
     match from {
@@ -41,7 +51,7 @@ pub(super) fn end(host: &mut HostCounters, change: &Change, row: u32) -> u8 {
                 count(row, cell::CONNECT_NEVER_SENT);
             }
         }
-        TcpState::SynRecv if ending.error != 0 || flags & SOCK_DEAD != 0 => count(row, cell::SYN_RECV_FAILED),
+        TcpState::SynRecv if ending.error != 0 || ending.orphan => count(row, cell::SYN_RECV_FAILED),
         TcpState::Listen => {
             let _ = LISTENERS.remove(socket.identity());
         }

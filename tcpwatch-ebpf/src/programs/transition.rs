@@ -313,7 +313,7 @@ fn runs_in_owner(change: &Change, error: u32, in_state: u64) -> bool {
     if change.is(traits::BY_OWNER) {
         // A close during the handshake is made up for right after ESTABLISHED, when the last segment comes; and
         // MPTCP closes its subflows from a worker.
-        return in_state > SAME_CALL_NS
+        return (in_state > SAME_CALL_NS || change.old != TcpState::Established as u64)
             && change.socket.tcp_field::<u8>(Field::IsMptcp).unwrap_or(0) & 1 == 0;
     }
     change.is(traits::END)

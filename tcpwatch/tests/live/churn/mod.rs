@@ -101,7 +101,7 @@ fn not_one_transition_of_many_connections_is_lost() {
 #[test]
 fn sockets_are_met_exactly_once_however_busy_they_are_at_the_start() {
     let _alone = alone();
-    let rounds = if is_small() { 2 } else { 8 };
+    let rounds = if is_small() { 2 } else { 4 };
     for round in 0..rounds {
         let namespaces = ["attach0", "attach1"].map(Netns::new);
         let idle = namespaces.each_ref().map(|ns| ns.run(|| Idle::open(100)));

@@ -146,10 +146,10 @@ fn serve(listener: &TcpListener) {
         match first[0] {
             STOP => return,
             byte if byte == Ending::ClientFirst as u8 => {
-                assert!(!reads_reset(&mut stream), "the client closes")
+                assert!(!reads_reset(&mut stream), "the client closes");
             }
             byte if byte == Ending::ClientReset as u8 => {
-                assert!(reads_reset(&mut stream), "the client resets")
+                assert!(reads_reset(&mut stream), "the client resets");
             }
             byte if byte == Ending::ServerReset as u8 => sock::linger_zero(&stream).expect("set linger"),
             _ => {}

@@ -7,6 +7,7 @@ use std::net::TcpListener;
 
 use rustix::process::Signal;
 use serde_json::Value;
+use tcpwatch::model::Counter;
 use tcpwatch_common::TcpState;
 
 use crate::support::netns::Netns;
@@ -50,12 +51,14 @@ impl Scene {
         })
     }
 
-    /// The transitions of this namespace, as `from > to` with their counts and verdicts, without drift.
+    /// The transitions of this namespace, as `from > to` with verdict and count, once there is no drift.
     fn transitions(&self, daemon: &Daemon) -> Vec<(String, String, u64)> {
-        let answer = daemon.json(&self.path("/api/v1/transitions"));
-        for (counter, drift) in answer["drift"].as_object().expect("drift") {
-            assert_eq!(drift.as_i64(), Some(0), "{counter} drifts");
-        }
+        let answer = wait_for("every counter of the kernel's is met exactly", || {
+            let answer = daemon.json(&self.path("/api/v1/transitions"));
+            let drift = answer["drift"].as_object().expect("drift");
+            assert_eq!(drift.len(), Counter::ALL.len(), "{drift:?}");
+            drift.values().all(|drift| drift.as_i64() == Some(0)).then_some(answer)
+        });
         let text = |value: &Value| value.as_str().expect("text").to_owned();
         let rows = answer["transitions"].as_array().expect("transitions").iter();
         rows.map(|row| {

@@ -11,6 +11,7 @@ use tcpwatch::kernel::Options;
 use tcpwatch::model::{Counter, Model, NamespaceStates, Report};
 use tcpwatch::sample::NamespaceSample;
 use tcpwatch::source::{Live, Source};
+use tcpwatch_common::event::Event;
 use tcpwatch_common::machine::{self, EDGES};
 use tcpwatch_common::{TcpState, cell, judge};
 
@@ -34,7 +35,9 @@ pub struct Watcher<S> {
 
 impl Watcher<Live> {
     pub fn live(options: &Options) -> Self {
-        Self::new(Live::open(options, |_| ()).expect("open the live source (root?)"))
+        // Nobody subscribes here, so what is told is a gap or an illegal transition.
+        let tell = |event: &Event| println!("told of {event:?}");
+        Self::new(Live::open(options, tell).expect("open the live source (root?)"))
     }
 }
 
@@ -108,23 +111,29 @@ pub fn edge(cells: &cell::Row, from: TcpState, to: TcpState) -> u64 {
     cells[judge(from, to).cell.expect("a legal transition")]
 }
 
-/// The counts before the model rounds those below zero up: no socket may ever leave a state it was not seen in.
-pub fn assert_never_negative(namespace: &NamespaceSample) {
+/// The counts of whole sockets before the model rounds those below zero up.
+fn signed(namespace: &NamespaceSample) -> Option<[i64; TcpState::COUNT]> {
     let mut counts = namespace.adopted.map(u64::cast_signed);
-    for (edge, times) in EDGES.iter().zip(namespace.cells.as_ref().expect("transitions are seen")) {
+    for (edge, times) in EDGES.iter().zip(namespace.cells.as_ref()?) {
         machine::apply(&mut counts, edge.from, edge.to, times.cast_signed());
     }
+    Some(counts)
+}
+
+/// No socket may ever leave a state it was not seen in.
+pub fn assert_never_negative(namespace: &NamespaceSample) {
+    let counts = signed(namespace).expect("transitions are seen");
     for state in TcpState::ALL.into_iter().filter(|state| *state != TcpState::Close) {
         let count = counts[state.index()];
-        assert!(count >= 0, "{count} sockets in {}", state.name());
+        assert!(count >= 0, "{count} sockets in {}: {counts:?}", state.name());
     }
 }
 
 /// Nothing was lost or out of order anywhere on the host.
 pub fn assert_nothing_lost(report: &Report) {
     let host = report.sample.host.as_ref().expect("the source has host counters");
-    assert_eq!((host.gaps, host.illegal, host.untracked), (0, 0, 0), "gaps, illegal, untracked");
-    assert_eq!(report.sample.missed_transitions(), 0);
+    let lost = (host.gaps, host.illegal, host.untracked, report.sample.missed_transitions());
+    assert_eq!(lost, (0, 0, 0, 0), "{}", losses(report));
 }
 
 fn equal(states: &NamespaceStates, kernel: &[u64; 13]) -> bool {
@@ -143,18 +152,17 @@ fn table(states: &NamespaceStates, before: &[u64; 13], after: &[u64; 13]) -> Str
 /// What may explain a difference.
 fn details(report: &Report, ns: &Netns) -> String {
     let sample = sample(report, ns);
-    let missed: Vec<_> =
-        report.sample.programs.iter().map(|program| (&program.name, program.missed)).collect();
-    let counters = report.sample.host.as_ref().map(|host| {
-        format!(
-            "gaps {}, recovered {}, untracked {}, missed {missed:?}",
-            host.gaps, host.nested, host.untracked
-        )
-    });
-    format!(
-        "{counters:?}\nadopted {:?}\ncells {:?}\n{:?}",
-        sample.adopted, sample.cells, report.sample.problems
-    )
+    let (adopted, counts, problems) = (sample.adopted, signed(sample), &report.sample.problems);
+    let losses = losses(report);
+    format!("{losses}\nadopted {adopted:?}\nwhole sockets {counts:?}\nproblems {problems:?}")
+}
+
+/// What the programs themselves know to be lost.
+fn losses(report: &Report) -> String {
+    let missed: Vec<_> = report.sample.programs.iter().map(|program| program.missed).collect();
+    let Some(host) = &report.sample.host else { return "no host counters".into() };
+    let (gaps, illegal, untracked, recovered) = (host.gaps, host.illegal, host.untracked, host.nested);
+    format!("gaps {gaps}, illegal {illegal}, untracked {untracked}, recovered {recovered}, missed {missed:?}")
 }
 
 /// Where `ss` is installed, it has the numbers of /proc too. It may not find the namespace as it was, so the numbers

@@ -17,7 +17,7 @@ use crate::support::states::{self, Held, HeldSocket, SYN_RECV, SYN_SENT, hold, h
 use crate::support::tun::{Tun, peer_ip};
 use figures::{Watcher, assert_nothing_lost, sample, small};
 
-/// Whole sockets in SYN_RECV that each [`hold_all`] makes; all others there are half-open requests.
+/// Whole sockets in `SYN_RECV` that each [`hold_all`] makes; all others there are half-open requests.
 const WHOLE_SYN_RECV: u64 = 2;
 
 /// A namespace whose peers are scripted.
@@ -33,7 +33,7 @@ impl Bed {
         Self { ns, tun }
     }
 
-    /// Holds `n` sockets in each of the eleven situations, and a few whole sockets in SYN_RECV, IPv4 or IPv6.
+    /// Holds `n` sockets in each of the eleven situations, and a few whole sockets in `SYN_RECV`, IPv4 or IPv6.
     fn hold_all(&self, n: usize, v6: bool) -> Held {
         let mut held = if v6 { hold_v6(&self.tun, n) } else { hold(&self.tun, n) };
         for port in 0..WHOLE_SYN_RECV {
@@ -43,7 +43,7 @@ impl Bed {
         held
     }
 
-    /// A simultaneous open that stops half way: the only way to stay in SYN_RECV as a whole socket.
+    /// A simultaneous open that stops half way: the only way to stay in `SYN_RECV` as a whole socket.
     fn whole_syn_recv(&self, remote: SocketAddr) -> HeldSocket {
         self.tun.run(|| {
             let stream = sock::connect_start(remote).expect("connect");
