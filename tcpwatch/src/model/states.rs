@@ -76,7 +76,7 @@ fn of(namespace: &NamespaceSample) -> NamespaceStates {
         counts[state.index()] = match state {
             TcpState::SynRecv => plus(whole, known(|minis| minis.half_open)),
             TcpState::FinWait2 => plus(whole, known(|minis| minis.fin_wait2)),
-            TcpState::TimeWait => census.map(|census| census.counts[state.index()]).or(is_gone.then_some(0)),
+            TcpState::TimeWait => time_wait(namespace, minis).or(is_gone.then_some(0)),
             // Closed sockets are in no table of the kernel's, so `ss` shows none.
             TcpState::Close => Some(0),
             _ => whole,
@@ -88,6 +88,16 @@ fn of(namespace: &NamespaceSample) -> NamespaceStates {
         half_open: minis.map(|minis| minis.half_open),
         fin_wait2_minis: minis.map(|minis| minis.fin_wait2),
         is_complete: namespace.is_complete,
+    }
+}
+
+/// TIME_WAIT mini-sockets. The kernel's own count is exact and has those that stand for FIN_WAIT2 in it; the iterator
+/// of kernels before 6.17 can pass a socket over.
+fn time_wait(namespace: &NamespaceSample, minis: Option<Minis>) -> Option<u64> {
+    let census = namespace.census.as_ref()?;
+    match (&namespace.kernel, minis) {
+        (Some((_, kernel)), Some(minis)) => Some(kernel.time_wait.saturating_sub(minis.fin_wait2)),
+        _ => Some(census.counts[TcpState::TimeWait.index()]),
     }
 }
 

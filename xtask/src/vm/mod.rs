@@ -55,7 +55,7 @@ pub fn default_suites() -> Vec<String> {
     ["bullseye", "bookworm", "trixie", "sid"].map(String::from).to_vec()
 }
 
-/// Boots the kernels of `suites` one after another and runs the payload on each.
+/// Boots the kernels of `suites` and runs the payload on each.
 ///
 /// A suite that cannot be prepared does not stop the others: its outcome has no
 /// exit code, and its log holds the error.
@@ -73,42 +73,79 @@ pub fn run(cache: &Path, suites: &[String], payload: &Payload<'_>) -> Result<Vec
     let logs = cache.join("logs");
     fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
 
+    // Preparing takes turns at apt; the guests have one processor each and run side by side.
+    let guests: Vec<Guest> =
+        suites.iter().map(|suite| Guest::prepare(cache, suite, payload, &logs)).collect();
     let mut outcomes = Vec::new();
-    for suite in suites {
-        let log = logs.join(format!("{suite}.log"));
-        let outcome = match run_one(cache, suite, payload, &log) {
-            Ok(outcome) => outcome,
-            Err(error) => {
-                println!("{suite}: not run: {error:#}");
-                fs::write(&log, format!("host: not run: {error:#}\n"))
-                    .with_context(|| format!("cannot write {}", log.display()))?;
-                Outcome { suite: suite.clone(), kernel: String::new(), exit_code: None, log, seconds: 0.0 }
+    for together in guests.chunks(AT_ONCE) {
+        std::thread::scope(|scope| {
+            let running: Vec<_> =
+                together.iter().map(|guest| scope.spawn(|| guest.run(payload.timeout))).collect();
+            for guest in running {
+                let outcome =
+                    guest.join().map_err(|_| anyhow::anyhow!("a thread that ran a guest panicked"))?;
+                outcomes.push(outcome?);
             }
-        };
-        outcomes.push(outcome);
+            Ok::<_, anyhow::Error>(())
+        })?;
     }
     Ok(outcomes)
 }
 
-fn run_one(cache: &Path, suite: &str, payload: &Payload<'_>, log: &Path) -> Result<Outcome> {
-    let kernel = kernels::prepare(cache, suite)?;
-    let image = cache.join(format!("initramfs-{suite}.cpio"));
-    initramfs::write(&image, &kernel, payload)?;
+/// Guests that run at the same time.
+const AT_ONCE: usize = 2;
 
-    println!("{suite}: {}: booting", kernel.release);
-    let begin = Instant::now();
-    let ending = qemu::boot(&kernel.vmlinuz(), &image, log, payload.timeout, |line| {
-        println!("{suite}: {}: {line}", kernel.release);
-    })?;
-    let seconds = begin.elapsed().as_secs_f64();
-    println!("{suite}: {}: {ending} ({seconds:.1} s), log {}", kernel.release, log.display());
-    Ok(Outcome {
-        suite: suite.to_owned(),
-        kernel: kernel.release,
-        exit_code: ending.exit_code(),
-        log: log.to_owned(),
-        seconds,
-    })
+/// A suite's kernel with its image, or why there is none.
+struct Guest {
+    suite: String,
+    log: PathBuf,
+    image: Result<(kernels::Kernel, PathBuf)>,
+}
+
+impl Guest {
+    fn prepare(cache: &Path, suite: &str, payload: &Payload<'_>, logs: &Path) -> Self {
+        let prepare = || {
+            let kernel = kernels::prepare(cache, suite)?;
+            let image = cache.join(format!("initramfs-{suite}.cpio"));
+            initramfs::write(&image, &kernel, payload)?;
+            Ok((kernel, image))
+        };
+        Self { suite: suite.to_owned(), log: logs.join(format!("{suite}.log")), image: prepare() }
+    }
+
+    /// Boots it. A guest that cannot run is an outcome too, so that it does not stop the others.
+    fn run(&self, timeout: Duration) -> Result<Outcome> {
+        let Self { suite, log, image } = self;
+        let booted = match image {
+            Ok((kernel, image)) => Self::boot(suite, log, kernel, image, timeout),
+            Err(error) => Err(anyhow::anyhow!("{error:#}")),
+        };
+        booted.or_else(|error| {
+            println!("{suite}: not run: {error:#}");
+            fs::write(log, format!("host: not run: {error:#}\n"))
+                .with_context(|| format!("cannot write {}", log.display()))?;
+            let (suite, log) = (suite.clone(), log.clone());
+            Ok(Outcome { suite, kernel: String::new(), exit_code: None, log, seconds: 0.0 })
+        })
+    }
+
+    fn boot(
+        suite: &str,
+        log: &Path,
+        kernel: &kernels::Kernel,
+        image: &Path,
+        timeout: Duration,
+    ) -> Result<Outcome> {
+        println!("{suite}: {}: booting", kernel.release);
+        let begin = Instant::now();
+        let ending = qemu::boot(&kernel.vmlinuz(), image, log, timeout, |line| {
+            println!("{suite}: {}: {line}", kernel.release);
+        })?;
+        let seconds = begin.elapsed().as_secs_f64();
+        println!("{suite}: {}: {ending} ({seconds:.1} s), log {}", kernel.release, log.display());
+        let (suite, release) = (suite.to_owned(), kernel.release.clone());
+        Ok(Outcome { suite, kernel: release, exit_code: ending.exit_code(), log: log.to_owned(), seconds })
+    }
 }
 
 /// Two runs in one cache would overwrite each other's images and logs. The lock

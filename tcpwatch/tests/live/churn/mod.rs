@@ -47,6 +47,7 @@ fn cells(report: &Report, ns: &Netns) -> cell::Row {
     sample(report, ns).cells.expect("transitions are seen")
 }
 
+#[expect(clippy::print_stdout, reason = "shown with the test that fails, or by --nocapture")]
 fn print_recovered(what: &str, connections: u32, report: &Report) {
     let host = report.sample.host.as_ref().expect("the source has host counters");
     println!(

@@ -19,6 +19,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 const BINARY: &str = env!("CARGO_BIN_EXE_tcpwatch");
 
 /// Whether there is a binary to test. Where the tests run in another kernel's guest they came alone, and this says so.
+#[expect(clippy::print_stdout, reason = "shown with the test that fails, or by --nocapture")]
 pub fn is_there() -> bool {
     let there = Path::new(BINARY).exists();
     if !there {

@@ -34,6 +34,7 @@ pub struct Watcher<S> {
 }
 
 impl Watcher<Live> {
+    #[expect(clippy::print_stdout, reason = "shown with the test that fails, or by --nocapture")]
     pub fn live(options: &Options) -> Self {
         // Nobody subscribes here, so what is told is a gap or an illegal transition.
         let tell = |event: &Event| println!("told of {event:?}");
