@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::time::{Instant, SystemTime};
 
-use tcpwatch_common::event::{Event, FIN_WAIT2_MINIS, Namespace};
-use tcpwatch_common::{TcpState, cell, judge};
+use tcpwatch_common::event::{Event, Namespace};
+use tcpwatch_common::{TcpState, cell};
 
+use super::convert::{add_illegal, by_index, has_listened, kernel_counters, minis};
 use super::namespaces::Namespaces;
 use super::retire::Retired;
 use super::{Source, SourceError};
@@ -14,8 +15,7 @@ use crate::host::netns::{NetnsHandle, within};
 use crate::host::procfs::{NetCounters, OF_THREAD};
 use crate::kernel::{self, Counters, Kernel, Options, Ring};
 use crate::sample::{
-    Census, KernelCounters, Minis, NamespaceSample, ProgramSample, RingSample, Sample, SourceKind,
-    StateCounts,
+    Census, Minis, NamespaceSample, ProgramSample, RingSample, Sample, SourceKind, StateCounts,
 };
 
 /// A census without being asked may take this part of the time: one in so many.
@@ -353,50 +353,5 @@ impl Source for Live {
             problems,
             kernel_memory: self.kernel_memory,
         })
-    }
-}
-
-fn add_illegal(namespaces: &mut [NamespaceSample], counters: &Counters) -> Result<(), SourceError> {
-    let illegal = counters.illegal()?;
-    if illegal.is_empty() {
-        return Ok(());
-    }
-    let mut rows: HashMap<u64, u32> =
-        counters.namespaces()?.iter().map(|(key, met)| (*key, met.row)).collect();
-    // No namespace has the number 0: it stands for those without a row.
-    rows.insert(0, cell::OVERFLOW_ROW);
-    for namespace in namespaces {
-        let Some(row) = rows.get(&namespace.generation) else { continue };
-        for ((_, from, to), count) in illegal.iter().filter(|((illegal_row, ..), _)| illegal_row == row) {
-            let states = TcpState::from_kernel((*from).into()).zip(TcpState::from_kernel((*to).into()));
-            namespace.illegal.extend(states.map(|(from, to)| (from, to, *count)));
-        }
-    }
-    Ok(())
-}
-
-fn has_listened(cells: &cell::Row, adopted: &[u64; 16]) -> bool {
-    let listened = judge(TcpState::Close, TcpState::Listen).cell.map_or(0, |cell| cells[cell]);
-    listened + adopted[TcpState::Listen as usize] > 0
-}
-
-/// From the kernel's state numbers to ours.
-fn by_index(by_number: &[u64; 16]) -> StateCounts {
-    TcpState::ALL.map(|state| by_number[state as usize])
-}
-
-fn minis(by_number: &[u64; 16]) -> Minis {
-    Minis { half_open: by_number[TcpState::NewSynRecv as usize], fin_wait2: by_number[FIN_WAIT2_MINIS] }
-}
-
-fn kernel_counters(counters: &NetCounters) -> KernelCounters {
-    KernelCounters {
-        active_opens: counters.snmp.active_opens,
-        passive_opens: counters.snmp.passive_opens,
-        attempt_fails: counters.snmp.attempt_fails,
-        estab_resets: counters.snmp.estab_resets,
-        curr_estab: counters.snmp.curr_estab,
-        embryonic_resets: counters.ext.embryonic_rsts.unwrap_or(0),
-        time_wait: counters.sock.tw,
     }
 }

@@ -1,5 +1,6 @@
 //! Where samples come from: the live kernel, or netlink and `/proc` where eBPF cannot be had.
 
+mod convert;
 mod fallback;
 mod live;
 mod namespaces;

@@ -25,7 +25,7 @@ const RULES: &[Rule] = &[
     Rule {
         name: "aya",
         words: &["aya", "aya_ebpf", "aya_log", "aya_log_ebpf", "aya_obj"],
-        except: &["tcpwatch/src/kernel", "tcpwatch-ebpf/"],
+        except: &["tcpwatch/src/kernel", "tcpwatch-ebpf/", "tcpwatch/tests/"],
         why: "only tcpwatch::kernel talks to the eBPF programs",
         ..BASE
     },
