@@ -130,8 +130,14 @@ fn wanted(control: &Control, event: &Event, verdict: u8) -> bool {
         && (port == 0 || port == event.local_port || port == event.remote_port)
         && (filter.local_port == 0 || filter.local_port == event.local_port)
         && (filter.remote_port == 0 || filter.remote_port == event.remote_port)
-        && (filter.odd_only == 0 || verdict >= Verdict::Unusual as u8)
+        && (filter.odd_only == 0 || (is_change(event) && verdict >= Verdict::Unusual as u8))
         && (filter.peer_bits == 0 || is_peer(filter.peer, filter.peer_mask, &event.remote))
+}
+
+/// Whether the event has a verdict: resets and retransmits happen within one state.
+#[inline(always)]
+fn is_change(event: &Event) -> bool {
+    event.kind == Kind::Transition as u8 || event.kind == Kind::Gap as u8
 }
 
 /// Compares the remote address with a prefix, eight bytes at a time.

@@ -17,7 +17,21 @@ pub(crate) struct Place {
 /// `scratch` is a word that nobody else uses meanwhile; see [`launder`].
 #[inline(always)]
 pub(crate) fn find(socket: u64, scratch: &mut u64) -> (Option<Place>, Option<Meta>) {
-    let Some(set) = SOCKETS.get_ptr_mut(set_index(socket, set_mask())) else { return (None, None) };
+    match set_of(socket) {
+        Some(set) => find_in(set, socket, scratch),
+        None => (None, None),
+    }
+}
+
+/// The set in which `socket` is kept if it is kept at all; there always is one.
+#[inline(always)]
+pub(crate) fn set_of(socket: u64) -> Option<*mut SocketSet> {
+    SOCKETS.get_ptr_mut(set_index(socket, set_mask()))
+}
+
+/// Like [`find`], in the socket's set.
+#[inline(always)]
+pub(crate) fn find_in(set: *mut SocketSet, socket: u64, scratch: &mut u64) -> (Option<Place>, Option<Meta>) {
     let way = launder(way_of(set, socket), scratch);
     if way & NOT_FOUND == 0 {
         let place = place(set, way, socket);
@@ -27,6 +41,18 @@ pub(crate) fn find(socket: u64, scratch: &mut u64) -> (Option<Place>, Option<Met
     // A key of 0 is a free way.
     let way = launder(way_of(set, 0), scratch);
     (if way & NOT_FOUND == 0 { Some(place(set, way, socket)) } else { None }, None)
+}
+
+/// Starts to remember `socket` in another place than the one that was found first; false if its set has none.
+#[inline(never)]
+pub(crate) fn claim_again(socket: u64, meta: Meta, now: u64, owner: u32) -> bool {
+    let mut scratch = 0;
+    let (Some(place), None) = find(socket, &mut scratch) else { return false };
+    if !place.is_still_free() {
+        return false;
+    }
+    place.claim(meta.row(), meta.state().into(), meta.flags(), now, owner);
+    true
 }
 
 /// The owner and the flags remembered of `socket`, 0 where nothing is.
@@ -108,6 +134,15 @@ impl Place {
         // SAFETY: as above.
         owner_pid(unsafe { read_volatile(&raw const (*self.slot.as_ptr()).owner) }, tag(self.socket))
             .unwrap_or(0)
+    }
+
+    /// Whether no other socket has been put here since this place was found: an interrupt or another CPU may have
+    /// been faster.
+    #[inline(always)]
+    pub(crate) fn is_still_free(&self) -> bool {
+        // SAFETY: as above.
+        let key = unsafe { read_volatile(self.key.as_ptr()) };
+        key == 0 || key == self.socket
     }
 
     /// Starts to remember `socket` here.

@@ -9,7 +9,7 @@ use core::ffi::c_void;
 use aya_ebpf::helpers::{bpf_ktime_get_ns, generated::bpf_seq_write};
 use tcpwatch_common::event::{CENSUS_SLOTS, FIN_WAIT2_MINIS, Row, UNKNOWN, phase};
 use tcpwatch_common::offsets::Field;
-use tcpwatch_common::socket::{BIRTH_UNKNOWN, ROLE_UNKNOWN, SINCE_UNKNOWN};
+use tcpwatch_common::socket::{self, BIRTH_UNKNOWN, ROLE_UNKNOWN, SINCE_UNKNOWN};
 use tcpwatch_common::state::TcpState;
 
 use crate::emit;
@@ -101,15 +101,23 @@ fn is_full(shown: u8, socket: Typed) -> bool {
 /// Enters a socket that no event has told of.
 #[inline(always)]
 fn meet(socket: Typed, state: u8) {
+    // What takes long comes first: between the search and the claim, other sockets are claimed by events.
+    let row = row_of(socket, None);
+    // SAFETY: a helper without preconditions.
+    let now = unsafe { bpf_ktime_get_ns() };
+    let flags = BIRTH_UNKNOWN | SINCE_UNKNOWN | ROLE_UNKNOWN;
+    let met = socket::Meta::new(0, row as u16, state, flags);
     let mut scratch = 0;
     let (place, None) = table::find(socket.identity(), &mut scratch) else { return };
-    let row = row_of(socket, None);
-    adopt(row, u64::from(state));
     if let Some(place) = place {
-        // SAFETY: a helper without preconditions.
-        let now = unsafe { bpf_ktime_get_ns() };
-        place.claim(row, u64::from(state), BIRTH_UNKNOWN | SINCE_UNKNOWN | ROLE_UNKNOWN, now, 0);
+        if place.is_still_free() {
+            place.claim(row, u64::from(state), flags, now, 0);
+        } else if !table::claim_again(socket.identity(), met, now, 0) {
+            // Its next event meets it.
+            return;
+        }
     }
+    adopt(row, u64::from(state));
 }
 
 #[inline(always)]

@@ -255,9 +255,11 @@ fn meet(
         }
     }
     if !change.is(traits::END) {
+        let met = Meta::new(0, row as u16, new as u8, past.flags);
         match place {
-            Some(place) => place.claim(row, new, past.flags, now, past.owner),
-            None => add(Some(&mut host.untracked), 1),
+            Some(place) if place.is_still_free() => place.claim(row, new, past.flags, now, past.owner),
+            Some(_) if table::claim_again(socket.identity(), met, now, past.owner) => {}
+            _ => add(Some(&mut host.untracked), 1),
         }
     }
     past
