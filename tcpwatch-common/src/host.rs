@@ -52,9 +52,8 @@ impl Role {
 /// Slots for the reasons of sent resets; the kernel's enum has fewer, and its numbers are named by BTF.
 pub const RESET_REASONS: usize = 128;
 
-/// Room for transitions that are between the two programs: a task's, one that interrupted it, and a few that were left
-/// over.
-pub const DONE: usize = 8;
+/// Transitions that can be between the two programs: a task's, and one that interrupted it.
+pub const DONE: usize = 2;
 
 /// One CPU's counters.
 ///
@@ -69,11 +68,9 @@ pub struct HostCounters {
     pub scratch: [u64; 3],
     /// The namespace that this CPU met last, and its row.
     pub last_namespace: [u64; 2],
-    /// A stack of transitions that the first program has counted and the second has not yet seen, each by a number.
-    /// Interrupts nest, so there can be more than one.
+    /// Transitions that the first program has counted and the second has not yet seen, each by a number: a task's, and
+    /// one that interrupted it. 0 is none.
     pub done: [u64; DONE],
-    /// Height of that stack.
-    pub depth: u64,
     /// How long sockets stayed in a state, by [`TcpState::index`], observed when they leave it.
     pub time_in_state: [Histogram; TcpState::COUNT],
     /// Transitions out of a state whose beginning was not seen, so that no duration is known.
@@ -135,7 +132,6 @@ impl HostCounters {
             scratch: array(words, word),
             last_namespace: array(words, word),
             done: array(words, word),
-            depth: word(words),
             time_in_state: array(words, histogram),
             unknown_age: array(words, word),
             handshake: array(words, histogram),

@@ -24,6 +24,7 @@ pub enum Field {
     Protocol,
     Error,
     Socket,
+    LockOwned,
     SourcePort,
     Srtt,
     SegmentsOut,
@@ -52,7 +53,7 @@ pub struct Place {
 }
 
 /// Number of fields.
-pub const COUNT: usize = 26;
+pub const COUNT: usize = 27;
 
 /// The offsets in the order of [`Field`].
 pub type Offsets = [u16; COUNT];
@@ -86,6 +87,7 @@ pub const PLACES: [Place; COUNT] = [
     required(Field::Protocol, "sock", "sk_protocol", 2),
     required(Field::Error, "sock", "sk_err", 4),
     required(Field::Socket, "sock", "sk_socket", 8),
+    required(Field::LockOwned, "sock", "sk_lock.owned", 4),
     required(Field::SourcePort, "inet_sock", "inet_sport", 2),
     optional(Field::Srtt, "tcp_sock", "srtt_us", 4, "handshake times of passive connections"),
     optional(Field::SegmentsOut, "tcp_sock", "segs_out", 4, "connects that failed before a SYN was sent"),

@@ -6,40 +6,62 @@
 //! counts, and notes what it counted; the second runs right after it for the same event, and counts what was not
 //! noted. An event that interrupts the one does not interrupt the other, so one of them always runs.
 //!
-//! The notes are a stack, as interrupts nest. When the second program was skipped, its note is left over: on top of
-//! the one that it interrupted, where it goes with that, or else at the bottom, where it is dropped when the stack is
-//! full. Notes of events that are under way are never dropped: there are two at the most.
+//! There is one note for tasks and one for interrupts, which do not interrupt each other. Where the second program is
+//! skipped, because the event interrupted it, the note is left over; it goes as soon as the interrupted one goes on.
 
-use tcpwatch_common::host::{DONE, HostCounters};
+use core::ptr::{read_volatile, write_volatile};
 
-/// Notes kept when the stack is full: more than can be under way.
-const KEPT: usize = 3;
+use tcpwatch_common::host::HostCounters;
+
+/// What an event can interrupt.
+#[derive(Clone, Copy)]
+#[repr(usize)]
+pub(super) enum Level {
+    /// Nothing.
+    Task = 0,
+    /// A task.
+    Interrupt = 1,
+}
+
+/// Whether this CPU is counting an event: volatile, as whoever interrupts looks at it.
+#[inline(always)]
+pub(super) fn busy(first: &HostCounters) -> u64 {
+    // SAFETY: a plain reference.
+    unsafe { read_volatile(&raw const first.busy) }
+}
+
+/// Says whether this CPU is counting an event.
+#[inline(always)]
+pub(super) fn set_busy(first: &mut HostCounters, busy: u64) {
+    // SAFETY: a plain reference.
+    unsafe { write_volatile(&raw mut first.busy, busy) }
+}
 
 /// Notes that the first program has counted the event `key`.
 #[inline(always)]
-pub(super) fn note(first: &mut HostCounters, key: u64) {
-    if first.depth >= DONE as u64 {
-        first.done.copy_within(DONE - KEPT.., 0);
-        first.depth = KEPT as u64;
-    }
-    let top = first.depth as usize & (DONE - 1);
-    first.done[top] = key;
-    first.depth = top as u64 + 1;
+pub(super) fn note(first: &mut HostCounters, level: Level, key: u64) {
+    write(first, level, key);
 }
 
-/// Whether the first program has counted the event `key`; forgets it, and what is left over above it.
+/// Whether the first program has counted the event `key`; forgets it.
 #[inline(always)]
-pub(super) fn was_noted(first: &mut HostCounters, key: u64) -> bool {
-    let depth = first.depth;
-    for down in 1..=DONE as u64 {
-        if down > depth {
-            return false;
-        }
-        let place = (depth - down) as usize & (DONE - 1);
-        if first.done[place] == key {
-            first.depth = place as u64;
-            return true;
-        }
+pub(super) fn was_noted(first: &mut HostCounters, level: Level, key: u64) -> bool {
+    // SAFETY: a plain reference; volatile, as interrupts change it.
+    let noted = unsafe { read_volatile(&raw const first.done[level as usize & 1]) } == key;
+    write(first, level, 0);
+    noted
+}
+
+/// Forgets what was left over by events that interrupted this one.
+#[inline(always)]
+pub(super) fn forget_above(first: &mut HostCounters, level: Level) {
+    if matches!(level, Level::Task) {
+        write(first, Level::Interrupt, 0);
     }
-    false
+}
+
+#[inline(always)]
+fn write(first: &mut HostCounters, level: Level, key: u64) {
+    // SAFETY: as above.
+    unsafe { write_volatile(&raw mut first.done[level as usize & 1], key) }
 }

@@ -17,7 +17,8 @@ use tcpwatch_common::state::TcpState;
 use crate::emit::{self, Fact};
 use crate::maps::{ADOPTED, CELLS, CONTROL, HOST, ILLEGAL};
 use crate::namespace::row_of;
-use crate::programs::{add, add_shared, ending, nested, observe};
+use crate::programs::nested::{self, Level};
+use crate::programs::{add, add_shared, ending, observe};
 use crate::read::Typed;
 use crate::table::{self, Place, launder};
 
@@ -35,7 +36,7 @@ pub(crate) fn transition(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: the record of this CPU; see `HostCounters` for who writes it.
     let first = unsafe { &mut *first };
     on_event(first, &ctx);
-    nested::note(first, event_key(&ctx));
+    nested::note(first, level(&ctx), event_key(&ctx));
     0
 }
 
@@ -45,11 +46,21 @@ pub(crate) fn transition_nested(ctx: BtfTracePointContext) -> i32 {
     let Some(first) = HOST.get_ptr_mut(0) else { return 0 };
     // SAFETY: as above.
     let first = unsafe { &mut *first };
-    if !nested::was_noted(first, event_key(&ctx)) {
+    let level = level(&ctx);
+    if !nested::was_noted(first, level, event_key(&ctx)) {
         add_shared(Some(&mut first.nested), 1);
         on_event(first, &ctx);
     }
+    nested::forget_above(first, level);
     0
+}
+
+/// What the event can interrupt. A task changes a socket that it has locked; then interrupts leave that socket alone,
+/// and the sockets that they change are not locked so.
+#[inline(always)]
+fn level(ctx: &BtfTracePointContext) -> Level {
+    let socket = Typed(ctx.arg::<*const u8>(0));
+    if socket.load::<u32>(Field::LockOwned) == 0 { Level::Interrupt } else { Level::Task }
 }
 
 /// A number for this event, not 0, and different from any other that can be under way on this CPU.
@@ -65,12 +76,12 @@ fn on_event(first: &mut HostCounters, ctx: &BtfTracePointContext) {
     if control.phase == phase::IDLE {
         return;
     }
-    let nested = first.busy;
+    let nested = nested::busy(first);
     let record = if nested == 0 { Some(&raw mut *first) } else { HOST.get_ptr_mut(1) };
     let Some(record) = record else { return };
     // SAFETY: this CPU's second record has one writer: nothing interrupts what has interrupted the first.
     let host = unsafe { &mut *record };
-    first.busy = 1;
+    nested::set_busy(first, 1);
     let socket = Typed(ctx.arg::<*const u8>(0));
     let old = ctx.arg::<u64>(1);
     let new = ctx.arg::<u64>(2);
@@ -83,7 +94,7 @@ fn on_event(first: &mut HostCounters, ctx: &BtfTracePointContext) {
         IPPROTO_MPTCP => add(host.mptcp.get_mut(new.wrapping_sub(1) as usize), 1),
         _ => {}
     }
-    first.busy = nested;
+    nested::set_busy(first, nested);
 }
 
 /// One event.
