@@ -1,7 +1,7 @@
 //! `cargo xtask test`: all tests, on the running kernel.
 //!
-//! Tests make network namespaces and load eBPF programs, so they run as root. The live tests watch the whole machine
-//! and take turns over it, so only two of them run at a time.
+//! Tests make network namespaces and load eBPF programs, so they run as root. The live tests watch the whole machine,
+//! so one of them runs at a time.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -26,7 +26,7 @@ pub fn test(project: &Project, filter: &[String]) -> Result<()> {
     }
     process::run(quick.arg("--").args(filter))?;
     process::run(project.cargo_as_root(&["test", "--workspace", "--doc", "--"])?.args(filter))?;
-    let live = &["test", "--workspace", "--test", LIVE, "--", "--test-threads=2"];
+    let live = &["test", "--workspace", "--test", LIVE, "--", "--test-threads=1"];
     process::run(project.cargo_as_root(live)?.args(filter))
 }
 
