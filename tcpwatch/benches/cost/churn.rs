@@ -2,7 +2,7 @@
 //!
 //! The worker makes both ends in a network namespace of its own: ten transitions a connection.
 
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -147,9 +147,9 @@ fn find_tcpstates() -> Option<&'static str> {
 
 fn tcpstates() -> Result<Child> {
     let name = find_tcpstates().context("tcpstates is gone")?;
-    let child = Command::new(name).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    let mut child = Command::new(name).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
     // It tells nobody when it is ready.
     std::thread::sleep(Duration::from_secs(2));
-    std::io::stdout().flush()?;
+    ensure!(child.try_wait()?.is_none(), "{name} ended at once: is tracefs mounted at /sys/kernel/tracing?");
     Ok(child)
 }
