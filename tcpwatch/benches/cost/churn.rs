@@ -84,6 +84,8 @@ impl Watcher {
 
 /// Prints what each watcher adds to a connection.
 pub(crate) fn run(effort: Effort) -> Result<()> {
+    let stats = std::fs::read_to_string("/proc/sys/kernel/bpf_stats_enabled")?;
+    ensure!(stats.trim() == "0", "set kernel.bpf_stats_enabled to 0 first: it makes every program slower");
     let mut watchers = vec![Watcher::Nobody, Watcher::Empty, Watcher::Tcpwatch];
     if find_tcpstates().is_some() {
         watchers.push(Watcher::Tcpstates);
