@@ -10,6 +10,7 @@
 pub mod cause;
 pub mod cell;
 pub mod event;
+pub mod failure;
 pub mod histogram;
 pub mod host;
 pub mod machine;

@@ -95,7 +95,7 @@ impl Publisher {
 mod tests {
     use super::*;
     use crate::model::Model;
-    use crate::model::reconcile::testing::sample_at;
+    use crate::model::testing::sample_at;
 
     #[tokio::test]
     async fn all_who_ask_get_one_fresh_report() {

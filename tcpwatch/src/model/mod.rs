@@ -5,6 +5,9 @@
 pub mod rates;
 pub mod reconcile;
 pub mod states;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod window;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,6 +19,7 @@ use crate::sample::Sample;
 pub use rates::Transition;
 pub use reconcile::{Counter, Drift};
 pub use states::NamespaceStates;
+pub use window::Window;
 
 /// What is known at one instant; every output renders this one value.
 #[derive(Clone, Debug)]
@@ -66,7 +70,7 @@ mod tests {
     use tcpwatch_common::{TcpState, judge};
 
     use super::*;
-    use reconcile::testing::sample_at;
+    use testing::sample_at;
 
     #[test]
     fn a_report_that_was_asked_for_has_the_rates_of_a_whole_tick() {

@@ -85,7 +85,7 @@ fn happened(namespace: &NamespaceSample) -> impl Iterator<Item = (TcpState, TcpS
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::reconcile::testing::sample_at;
+    use crate::model::testing::sample_at;
     use tcpwatch_common::Verdict;
 
     #[test]

@@ -182,6 +182,4 @@ fn current(namespace: &NamespaceSample, before: &KernelCounters, after: &KernelC
 }
 
 #[cfg(test)]
-pub(crate) mod testing;
-#[cfg(test)]
 mod tests;

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::feed::{Wake, feed};
 use crate::model::Model;
-use crate::model::reconcile::testing::sample_at;
+use crate::model::testing::sample_at;
 use crate::sample::Sample;
 
 const JSON: &str = "application/json";

@@ -3,6 +3,7 @@
 //! It knows how many sockets are in each state now. Transitions, durations, causes and owners it cannot know, and
 //! leaves them out.
 
+use std::collections::BTreeMap;
 use std::time::{Instant, SystemTime};
 
 use tcpwatch_common::TcpState;
@@ -11,7 +12,7 @@ use super::namespaces::Namespaces;
 use super::{Source, SourceError};
 use crate::host::netns::{NetnsHandle, within};
 use crate::host::{diag, proc_net};
-use crate::sample::{Census, NamespaceSample, RingSample, Sample, SourceKind, StateCounts};
+use crate::sample::{Census, HostLimits, NamespaceSample, RingSample, Sample, SourceKind, StateCounts};
 
 /// Counts sockets over netlink.
 #[derive(Debug)]
@@ -63,6 +64,9 @@ impl Source for Fallback {
             host: None,
             reset_reasons: Vec::new(),
             listeners: Vec::new(),
+            remotes: Vec::new(),
+            processes: BTreeMap::new(),
+            limits: HostLimits::default(),
             programs: Vec::new(),
             lost_fields: Vec::new(),
             ring: RingSample::default(),

@@ -15,7 +15,7 @@ use crate::host::netns::{NetnsHandle, within};
 use crate::host::procfs::{NetCounters, OF_THREAD};
 use crate::kernel::{self, Counters, Kernel, Options, Ring};
 use crate::sample::{
-    Census, Minis, NamespaceSample, ProgramSample, RingSample, Sample, SourceKind, StateCounts,
+    Census, HostLimits, Minis, NamespaceSample, ProgramSample, RingSample, Sample, SourceKind, StateCounts,
 };
 
 /// A census without being asked may take this part of the time: one in so many.
@@ -177,6 +177,9 @@ impl Live {
             is_complete: self.settled.contains(&handle.inode),
             census: self.census.get(&handle.inode).copied(),
             kernel: inside.before.zip(inside.after).map(|(a, b)| (kernel_counters(&a), kernel_counters(&b))),
+            counters: inside.after,
+            sysctls: None,
+            survey: None,
         };
         Ok((sample, inside.problem))
     }
@@ -335,7 +338,10 @@ impl Source for Live {
             source: SourceKind::Ebpf,
             namespaces,
             reset_reasons: names.iter().cloned().zip(reasons).filter(|(name, _)| !name.is_empty()).collect(),
-            listeners: self.counters.listeners()?,
+            listeners: Vec::new(),
+            remotes: Vec::new(),
+            processes: BTreeMap::new(),
+            limits: HostLimits::default(),
             programs: self.programs(),
             lost_fields: self
                 .kernel

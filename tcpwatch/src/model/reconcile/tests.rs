@@ -2,8 +2,8 @@
 
 use tcpwatch_common::TcpState::{Established, Listen, SynRecv};
 
-use super::testing::sample_at;
 use super::*;
+use crate::model::testing::sample_at;
 
 /// Our passive opens, the kernel's before and after: what drift of passive opens is seen after all of them?
 fn passive_drift(steps: &[(u64, u64, u64)]) -> (Option<i64>, u64) {

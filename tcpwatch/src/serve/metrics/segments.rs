@@ -2,15 +2,12 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::net::Ipv6Addr;
 
-use tcpwatch_common::event::Listener;
 use tcpwatch_common::host::{HostCounters, Retransmit};
 use tcpwatch_common::names::program;
 
 use super::family::{Family, number};
-use crate::sample::Sample;
-use crate::view::event::address;
+use crate::sample::{ListenerSample, Sample};
 
 /// Listeners with series of their own; the rest is one series.
 const LISTENERS: usize = 100;
@@ -73,7 +70,7 @@ fn resets(host: &HostCounters, sample: &Sample) -> Family {
     family
 }
 
-fn listeners(listeners: &[Listener]) -> Family {
+fn listeners(listeners: &[ListenerSample]) -> Family {
     let mut family = Family::counter(
         "tcpwatch_listener_synack_retransmits_total",
         "SYN-ACKs that listeners sent again because no ACK came: clients that never answer (a SYN flood), or a full \
@@ -81,8 +78,7 @@ fn listeners(listeners: &[Listener]) -> Family {
     );
     let mut by_address: BTreeMap<String, u64> = BTreeMap::new();
     for listener in listeners {
-        let address = address(Ipv6Addr::from(listener.local), listener.local_port);
-        *by_address.entry(address).or_default() += listener.synack_retransmits;
+        *by_address.entry(listener.local.to_string()).or_default() += listener.synack_retransmits;
     }
     let mut ranked: Vec<_> = by_address.into_iter().collect();
     ranked.sort_by_key(|(_, count)| Reverse(*count));

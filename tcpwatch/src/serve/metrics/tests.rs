@@ -3,15 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use prometheus::proto::MetricType;
-use tcpwatch_common::event::Listener;
 use tcpwatch_common::histogram::{self, Histogram};
 use tcpwatch_common::host::HostCounters;
 use tcpwatch_common::{Cause, TcpState, cell, judge};
 
 use super::*;
 use crate::model::Model;
-use crate::model::reconcile::testing::sample_at;
-use crate::sample::{Census, KernelCounters, ProgramSample, RingSample, Sample, SourceKind};
+use crate::model::testing::{listener_at, sample_at};
+use crate::sample::{Census, KernelCounters, ListenerSample, ProgramSample, RingSample, Sample, SourceKind};
 
 const DOCS: &str = include_str!("../../../../docs/metrics.md");
 const USAGE: SelfUsage = SelfUsage { resident_bytes: Some(12_345_678), cpu_seconds: Some(1.25) };
@@ -28,9 +27,8 @@ fn program(name: &str, error: Option<&str>, runs: u64) -> ProgramSample {
     }
 }
 
-fn listener(port: u16, synack_retransmits: u64) -> Listener {
-    let local = std::net::Ipv4Addr::UNSPECIFIED.to_ipv6_mapped().octets();
-    Listener { synack_retransmits, local, local_port: port, ..Listener::default() }
+fn listener(port: u16, synack_retransmits: u64) -> ListenerSample {
+    ListenerSample { synack_retransmits, ..listener_at(7, port) }
 }
 
 fn observe(histogram: &mut Histogram, nanoseconds: u64, times: u64) {

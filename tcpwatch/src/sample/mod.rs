@@ -3,12 +3,26 @@
 //! The live kernel, the fallback without eBPF and (later) a recording each produce it. Counters are as the source
 //! has them, never differences; what a source cannot know is `None`.
 
+pub mod counters;
+mod listener;
+mod remote;
+mod survey;
+mod sysctls;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tcpwatch_common::TcpState;
 use tcpwatch_common::cell;
-use tcpwatch_common::event::Listener;
 use tcpwatch_common::host::HostCounters;
+
+use crate::process::Process;
+pub use counters::NetCounters;
+pub use listener::ListenerSample;
+pub use remote::{RemoteCounts, RemoteSample};
+pub use survey::{Example, Group, Survey, Trouble, Tuple};
+pub use sysctls::{HostLimits, Sysctls};
 
 /// Numbers of sockets by [`TcpState::index`].
 pub type StateCounts = [u64; TcpState::COUNT];
@@ -42,8 +56,13 @@ pub struct Sample {
     pub host: Option<Box<HostCounters>>,
     /// Resets sent by the kernel's reason; empty where it gives none.
     pub reset_reasons: Vec<(String, u64)>,
-    /// Listeners that had to send SYN-ACKs again.
-    pub listeners: Vec<Listener>,
+    /// Every listener of every namespace.
+    pub listeners: Vec<ListenerSample>,
+    /// Remote ends that something went wrong with.
+    pub remotes: Vec<RemoteSample>,
+    /// The processes that listeners, surveys and remotes speak of, by host pid.
+    pub processes: BTreeMap<u32, Arc<Process>>,
+    pub limits: HostLimits,
     pub programs: Vec<ProgramSample>,
     /// Kernel fields that this kernel lacks, and what is lost without each.
     pub lost_fields: Vec<(String, String)>,
@@ -76,6 +95,11 @@ pub struct NamespaceSample {
     pub census: Option<Census>,
     /// The kernel's own counters before and after `cells` were read.
     pub kernel: Option<(KernelCounters, KernelCounters)>,
+    /// The same and more, as they were last.
+    pub counters: Option<NetCounters>,
+    pub sysctls: Option<Arc<Sysctls>>,
+    /// The last walk that put sockets in groups.
+    pub survey: Option<Arc<Survey>>,
 }
 
 /// A walk over all sockets of a namespace.

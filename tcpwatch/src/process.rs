@@ -1,0 +1,33 @@
+//! Who owns sockets.
+
+/// A process that owns sockets, or did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Process {
+    /// As the host sees it.
+    pub pid: u32,
+    /// As it sees itself, in its own pid namespace; `None` if that is the same or not known.
+    pub inner_pid: Option<u32>,
+    pub command: Option<String>,
+    pub uid: Option<u32>,
+    pub user: Option<String>,
+    /// Path of its cgroup (v2 where there is one).
+    pub cgroup: Option<String>,
+    pub container: Option<Container>,
+    /// systemd unit, if it runs in one.
+    pub unit: Option<String>,
+    /// It has ended; this is what was known of it.
+    pub exited: bool,
+    /// Open files and the limit on them.
+    pub files: Option<(u64, u64)>,
+}
+
+/// A container, by what its cgroup path tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Container {
+    /// `docker`, `containerd`, `cri-o` or `podman`.
+    pub runtime: &'static str,
+    /// All 64 hexadecimal digits.
+    pub id: String,
+    /// Uid of its Kubernetes pod.
+    pub pod: Option<String>,
+}

@@ -1,0 +1,88 @@
+//! Sockets in groups: what a walk over all sockets of a namespace found, by owner, state, service and age.
+//!
+//! The kernel side sums up while it walks, so that this stays small however many sockets there are.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use tcpwatch_common::TcpState;
+use tcpwatch_common::host::Role;
+
+/// One walk over one namespace.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Survey {
+    /// [`crate::sample::Sample::elapsed`] when it was taken.
+    pub elapsed: Duration,
+    pub groups: Vec<Group>,
+    /// Heavily used ways to one destination; only looked for where many ephemeral ports are in use.
+    pub tuples: Vec<Tuple>,
+    /// Sockets that are in no group for want of room.
+    pub folded: u64,
+    /// How old a socket must be to count as aged in [`Group::aged`], by [`TcpState::index`].
+    pub aged_after: [Duration; TcpState::COUNT],
+}
+
+/// Something wrong with a single established socket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Trouble {
+    #[default]
+    None,
+    /// Nothing came for long though there is data the peer has not acknowledged.
+    Unacknowledged,
+    /// Nothing came or went for long, and no keepalive will ever find out.
+    NoKeepalive,
+    /// The peer's window is closed: it does not read.
+    PeerWindowZero,
+    /// Our window is closed: the application here does not read.
+    OwnWindowZero,
+}
+
+/// Sockets that are alike.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Group {
+    /// As `ss` shows it; half-open requests are [`TcpState::NewSynRecv`].
+    pub state: TcpState,
+    /// The owner's host pid; `None` if it is not known.
+    pub pid: Option<u32>,
+    /// `None` if it is not known which side opened the connections.
+    pub role: Option<Role>,
+    /// The service: the local port of passive sockets, the remote one of active ones.
+    pub port: u16,
+    /// No process has it: still in the accept queue.
+    pub never_accepted: bool,
+    /// Closed by its process; the kernel finishes the connection.
+    pub orphan: bool,
+    pub trouble: Trouble,
+    pub count: u64,
+    /// Those in their state for at least [`Survey::aged_after`].
+    pub aged: u64,
+    /// Those whose time in their state is not known (older than the daemon); not among the aged.
+    pub unknown_age: u64,
+    /// The longest known time in the state.
+    pub oldest: Duration,
+    /// Bytes received that the application has not read.
+    pub unread_bytes: u64,
+    /// Sockets with such bytes.
+    pub unread: u64,
+    /// Bytes sent that the peer has not acknowledged, or that wait to be sent.
+    pub unsent_bytes: u64,
+    /// The oldest of them, as an example.
+    pub example: Example,
+}
+
+/// The two ends of one socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Example {
+    pub local: SocketAddr,
+    pub remote: SocketAddr,
+}
+
+/// Local ports in use from one address to one destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tuple {
+    pub local: IpAddr,
+    pub remote: SocketAddr,
+    /// Ports in use, TIME_WAIT among them.
+    pub used: u64,
+    pub time_wait: u64,
+}
