@@ -70,7 +70,8 @@ pub(crate) static TUPLES: LruHashMap<TupleKey, TupleSum> = LruHashMap::with_max_
 #[map]
 pub(crate) static SURVEY_REQUEST: Array<Request> = Array::with_max_entries(1, 0);
 
-/// Sockets for which [`GROUPS`] had no room; and a place where a pointer becomes a plain number.
+/// Sockets for which [`GROUPS`] had no room; and a place where a pointer becomes a plain number, and where
+/// ticks are told.
 #[map]
 pub(crate) static SURVEY_RESULT: Array<[u64; 2]> = Array::with_max_entries(1, 0);
 

@@ -3,7 +3,7 @@
 use core::ptr::{NonNull, read_volatile, write_volatile};
 
 use tcpwatch_common::socket::{
-    Meta, Slot, SocketSet, WAYS, owner_pass, owner_pid, owner_word, set_index, tag,
+    Meta, ROLE_UNKNOWN, Slot, SocketSet, WAYS, owner_pass, owner_pid, owner_word, set_index, tag,
 };
 
 use crate::maps::{SOCKETS, set_mask};
@@ -57,13 +57,13 @@ pub(crate) fn claim_again(socket: u64, meta: Meta, now: u64, owner: u32) -> bool
     true
 }
 
-/// The owner and the flags remembered of `socket`, 0 where nothing is.
+/// The owner and the flags remembered of `socket`; where nothing is, the owner is 0 and the role unknown.
 #[inline(always)]
 pub(crate) fn recall(socket: u64) -> (u32, u8) {
     let mut scratch = 0;
     match find(socket, &mut scratch) {
         (Some(place), Some(meta)) => (place.owner(), meta.flags()),
-        _ => (0, 0),
+        _ => (0, ROLE_UNKNOWN),
     }
 }
 

@@ -14,10 +14,11 @@ use tcpwatch_common::offsets::Field;
 use tcpwatch_common::state::TcpState;
 
 use crate::emit;
-use crate::maps::{HOST, LISTENERS};
+use crate::maps::{HOST, LISTENERS, SURVEY_RESULT};
 use crate::namespace::inode_of;
 use crate::programs::add_shared;
 use crate::read::{Any, Typed};
+use crate::table;
 
 const LISTEN: u8 = TcpState::Listen as u8;
 
@@ -64,8 +65,11 @@ pub(crate) fn poll(ctx: RawTracePointContext) -> i32 {
     // SAFETY: user space passes one argument, and the kernel checks the length.
     let key = unsafe { *ctx.as_ptr().cast::<u64>() };
     if key == 0 {
-        // SAFETY: a helper without preconditions.
-        return unsafe { bpf_jiffies64() } as i32;
+        if let Some(result) = SURVEY_RESULT.get_ptr_mut(0) {
+            // SAFETY: a word of the map that user space reads next; and a helper without preconditions.
+            unsafe { (*result)[1] = bpf_jiffies64() };
+        }
+        return 0;
     }
     let Some(listener) = LISTENERS.get_ptr_mut(key) else { return 0 };
     // SAFETY: a record of the map.
@@ -84,6 +88,10 @@ pub(crate) fn poll(ctx: RawTracePointContext) -> i32 {
     listener.young = socket.read(Field::Young).unwrap_or(u32::MAX);
     listener.drops = socket.read(Field::Drops).unwrap_or(0);
     let v6_only = socket.read_bits(Field::V6Only).unwrap_or(0) & 1 != 0;
+    let (owner, _) = table::recall(key);
+    if owner != 0 {
+        listener.pid = owner;
+    }
     listener.flags = POLLED | if v6_only { V6_ONLY } else { 0 };
     0
 }

@@ -16,12 +16,8 @@ use crate::read::Typed;
 
 /// Whether the service is on this side. Where it is not known who connected, the lower port is the service.
 #[inline(always)]
-fn is_client(socket: Typed, flags: u8) -> bool {
-    if flags & ROLE_UNKNOWN != 0 {
-        let local: u16 = socket.load(Field::LocalPort);
-        return local != 0 && local <= u16::from_be(socket.load(Field::RemotePort));
-    }
-    flags & PASSIVE != 0
+fn is_client(flags: u8, local_port: u16, remote_port: u16) -> bool {
+    if flags & ROLE_UNKNOWN != 0 { local_port <= remote_port } else { flags & PASSIVE != 0 }
 }
 
 /// Counts for the remote end of a connection.
@@ -40,10 +36,15 @@ pub(super) fn failed(host: &mut HostCounters, socket: Typed, pid: u32, error: u3
 
 #[inline(always)]
 fn add_to(socket: Typed, flags: u8, pid: u32, what: usize) {
-    let client = is_client(socket, flags);
+    let mut local_port: u16 = socket.load(Field::LocalPort);
+    if local_port == 0 {
+        // A socket that is closed has given its port back, but still knows it here.
+        local_port = u16::from_be(socket.tcp_field(Field::SourcePort).unwrap_or(0));
+    }
+    let remote_port = u16::from_be(socket.load(Field::RemotePort));
+    let client = is_client(flags, local_port, remote_port);
     let mut key = Key { netns: inode_of(socket), client: u8::from(client), ..Key::default() };
-    key.port =
-        if client { socket.load(Field::LocalPort) } else { u16::from_be(socket.load(Field::RemotePort)) };
+    key.port = if client { local_port } else { remote_port };
     let family: u16 = socket.load(Field::Family);
     emit::remote_address(&mut key.address, socket, family);
     let mut first = [0u64; COUNTS];

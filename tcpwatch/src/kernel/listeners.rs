@@ -46,19 +46,15 @@ impl Listeners {
 }
 
 impl Kernel {
-    /// The kernel's ticks, which wrap.
-    pub fn ticks(&mut self) -> Result<u32, ProgramError> {
-        self.poll(0)
-    }
-
-    /// Has the kernel side read the queues of one listener.
-    fn poll(&mut self, key: u64) -> Result<u32, ProgramError> {
+    /// Has the kernel side read the queues of one listener; for 0, tell its ticks.
+    pub(super) fn poll(&mut self, key: u64) -> Result<(), ProgramError> {
         let Some(program) = self.ebpf.program_mut(program::POLL) else {
             return Err(ProgramError::NotLoaded);
         };
         let program: &mut RawTracePoint = program.try_into()?;
         let mut options = RawTracePointRunOptions::default();
         options.args[0] = key;
-        Ok(program.test_run(options)?.return_value)
+        program.test_run(options)?;
+        Ok(())
     }
 }

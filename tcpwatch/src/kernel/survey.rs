@@ -45,6 +45,12 @@ impl Surveys {
             .map_err(|source| CountersError { name: map::SURVEY_REQUEST, source })
     }
 
+    /// The kernel's ticks since some time; `None` on a kernel that does not run the program for it.
+    pub fn ticks(&mut self, kernel: &mut Kernel) -> Option<u64> {
+        kernel.poll(0).ok()?;
+        self.result.get(&0, 0).ok().map(|[_, ticks]| ticks)
+    }
+
     fn clear(&mut self) -> Result<(), CountersError> {
         self.result.set(0, [0; 2], 0).map_err(|source| CountersError { name: map::SURVEY_RESULT, source })?;
         let stale: Vec<u64> = self.groups.keys().flatten().collect();

@@ -120,6 +120,7 @@ impl Live {
             }
         }
         self.kernel.adopt(false)?;
+        self.surveyor.find_holders(&mut self.kernel)?;
         Ok(())
     }
 

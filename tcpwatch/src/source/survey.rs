@@ -49,17 +49,17 @@ struct Holders {
 /// How long a tick of the kernel is, measured: no file tells.
 #[derive(Default)]
 struct Ticks {
-    first: Option<(Instant, u32)>,
+    first: Option<(Instant, u64)>,
     per_second: Option<u64>,
 }
 
 impl Ticks {
-    fn measure(&mut self, kernel: &mut Kernel) {
+    fn measure(&mut self, ticks: impl FnOnce() -> Option<u64>) {
         const LONG_ENOUGH: Duration = Duration::from_millis(400);
         if self.per_second.is_some() {
             return;
         }
-        let Ok(ticks) = kernel.ticks() else { return };
+        let Some(ticks) = ticks() else { return };
         let now = Instant::now();
         let Some((first, before)) = self.first else {
             self.first = Some((now, ticks));
@@ -67,7 +67,8 @@ impl Ticks {
         };
         let passed = now - first;
         if passed >= LONG_ENOUGH {
-            let rate = f64::from(ticks.wrapping_sub(before)) / passed.as_secs_f64();
+            let Ok(ticks) = u32::try_from(ticks.wrapping_sub(before)) else { return };
+            let rate = f64::from(ticks) / passed.as_secs_f64();
             // Kernels are built with one of these.
             self.per_second = [100u32, 250, 300, 1000]
                 .into_iter()
@@ -111,7 +112,7 @@ impl Surveyor {
 
     /// Once a tick.
     pub(super) fn prepare(&mut self, kernel: &mut Kernel) {
-        self.ticks.measure(kernel);
+        self.ticks.measure(|| self.maps.ticks(kernel));
     }
 
     fn is_suspicious(&self, counts: &StateCounts) -> bool {
