@@ -215,15 +215,35 @@ pub struct Row {
     pub remote: [u8; 16],
     pub pid: u32,
     pub uid: u32,
+    /// Bytes received and not read; of a listener, connections to be accepted.
+    pub unread: u32,
+    /// Bytes not acknowledged by the peer; of a listener, the limit of its queue.
+    pub unsent: u32,
+    /// Segments sent again.
+    pub retransmits: u32,
+    /// Smoothed round-trip time in eighths of a microsecond, 0 if none was measured.
+    pub rtt: u32,
     pub local_port: u16,
     pub remote_port: u16,
     pub state: u8,
     pub family: u8,
     pub flags: u8,
-    pub padding: [u8; 1],
+    /// See [`detail`].
+    pub details: u8,
 }
 
-const _: () = assert!(size_of::<Row>() == 80);
+const _: () = assert!(size_of::<Row>() == 96);
+
+/// Bits of [`Row::details`].
+pub mod detail {
+    /// The other details and numbers are known: it is a whole socket, on a kernel that tells them.
+    pub const KNOWN: u8 = 1;
+    pub const KEEPALIVE: u8 = 2;
+    /// No process has it any more.
+    pub const ORPHAN: u8 = 4;
+    /// No process has it yet.
+    pub const NEVER_ACCEPTED: u8 = 8;
+}
 
 impl Row {
     pub const SIZE: usize = size_of::<Self>();
@@ -243,12 +263,16 @@ impl Row {
             remote: reader.take()?,
             pid: u32::from_ne_bytes(reader.take()?),
             uid: u32::from_ne_bytes(reader.take()?),
+            unread: u32::from_ne_bytes(reader.take()?),
+            unsent: u32::from_ne_bytes(reader.take()?),
+            retransmits: u32::from_ne_bytes(reader.take()?),
+            rtt: u32::from_ne_bytes(reader.take()?),
             local_port: u16::from_ne_bytes(reader.take()?),
             remote_port: u16::from_ne_bytes(reader.take()?),
             state: reader.byte()?,
             family: reader.byte()?,
             flags: reader.byte()?,
-            padding: reader.take()?,
+            details: reader.byte()?,
         })
     }
 }

@@ -7,7 +7,7 @@
 use core::ffi::c_void;
 
 use aya_ebpf::helpers::{bpf_ktime_get_ns, generated::bpf_seq_write};
-use tcpwatch_common::event::{CENSUS_SLOTS, FIN_WAIT2_MINIS, Row, UNKNOWN, phase};
+use tcpwatch_common::event::{CENSUS_SLOTS, FIN_WAIT2_MINIS, Row, UNKNOWN, detail, phase};
 use tcpwatch_common::offsets::Field;
 use tcpwatch_common::socket::{self, BIRTH_UNKNOWN, ROLE_UNKNOWN, SINCE_UNKNOWN};
 use tcpwatch_common::state::TcpState;
@@ -16,7 +16,7 @@ use crate::emit;
 use crate::maps::{CENSUS_COUNTS, CONTROL, salt};
 use crate::namespace::row_of;
 use crate::programs::{add_shared, adopt, listener};
-use crate::read::{Any, Typed};
+use crate::read::{Any, Typed, has};
 use crate::table;
 
 /// `struct bpf_iter__tcp`.
@@ -38,7 +38,15 @@ const LISTEN: u8 = TcpState::Listen as u8;
 const FIN_WAIT2: u8 = TcpState::FinWait2 as u8;
 const CLOSE: u8 = TcpState::Close as u8;
 const TIME_WAIT: u8 = TcpState::TimeWait as u8;
+const SYN_SENT: u8 = TcpState::SynSent as u8;
+const CLOSE_WAIT: u8 = TcpState::CloseWait as u8;
+const LAST_ACK: u8 = TcpState::LastAck as u8;
+const CLOSING: u8 = TcpState::Closing as u8;
 const NEW_SYN_RECV: u8 = TcpState::NewSynRecv as u8;
+
+/// `SOCK_DEAD` and `SOCK_KEEPOPEN` are the first and the fourth flag of a socket in every kernel.
+const SOCK_DEAD: u64 = 1;
+pub(super) const SOCK_KEEPOPEN: u64 = 1 << 3;
 
 /// Counts the sockets of a namespace by state, and meets those older than the programs.
 #[unsafe(no_mangle)]
@@ -160,4 +168,69 @@ fn describe(row: &mut Row, socket: Typed) {
             row.lifetime = now.saturating_sub(place.birth());
         }
     }
+    if let Some(tcp) = socket.tcp() {
+        detail(row, tcp);
+    }
+}
+
+/// What only a whole socket has.
+#[inline(always)]
+fn detail(row: &mut Row, tcp: Typed) {
+    let ownership = ownership(tcp);
+    row.details = detail::KNOWN
+        | ownership
+        | if tcp.load::<u64>(Field::Flags) & SOCK_KEEPOPEN != 0 { detail::KEEPALIVE } else { 0 };
+    if row.state == LISTEN {
+        row.unread = load(tcp, Field::AcceptQueue);
+        row.unsent = load(tcp, Field::AcceptLimit);
+        return;
+    }
+    (row.unread, row.unsent) = amounts(row.state, tcp);
+    row.retransmits = load(tcp, Field::Retransmitted);
+    row.rtt = load(tcp, Field::Srtt);
+}
+
+/// A field of a TCP socket, 0 on a kernel without it.
+#[inline(always)]
+pub(super) fn load<T: Copy + Default>(tcp: Typed, field: Field) -> T {
+    if has(field) { tcp.load(field) } else { T::default() }
+}
+
+/// Whether a process has the socket: not yet, not any more, or (0) one does.
+#[inline(always)]
+pub(super) fn ownership(tcp: Typed) -> u8 {
+    if tcp.load::<u64>(Field::Flags) & SOCK_DEAD != 0 {
+        detail::ORPHAN
+    } else if tcp.load::<u64>(Field::Socket) == 0 && load::<u8>(tcp, Field::IsMptcp) & 1 == 0 {
+        // Subflows of MPTCP never have a file of their own.
+        detail::NEVER_ACCEPTED
+    } else {
+        0
+    }
+}
+
+/// Bytes that wait on either side: received and not read, written and not acknowledged.
+#[inline(always)]
+pub(super) fn amounts(state: u8, tcp: Typed) -> (u32, u32) {
+    let (mut unread, mut unsent) = (0, 0);
+    if state == SYN_SENT {
+        return (unread, unsent);
+    }
+    if has(Field::ReceiveNext) && has(Field::CopiedSequence) {
+        let (next, copied) = (tcp.load::<u32>(Field::ReceiveNext), tcp.load::<u32>(Field::CopiedSequence));
+        // A FIN that was received takes a number too.
+        let fin = u32::from(state == CLOSE_WAIT || state == LAST_ACK || state == CLOSING);
+        unread = bounded(next.wrapping_sub(copied).wrapping_sub(fin));
+    }
+    if has(Field::WriteSequence) && has(Field::SendUnacknowledged) {
+        let written: u32 = tcp.load(Field::WriteSequence);
+        unsent = bounded(written.wrapping_sub(tcp.load(Field::SendUnacknowledged)));
+    }
+    (unread, unsent)
+}
+
+/// A difference of sequence numbers or ticks; one that is negative because they were not read together is none.
+#[inline(always)]
+pub(super) fn bounded(difference: u32) -> u32 {
+    if difference >> 31 == 0 { difference } else { 0 }
 }

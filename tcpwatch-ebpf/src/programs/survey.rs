@@ -3,7 +3,7 @@
 //! It counts for the census as well, so that one walk serves both.
 
 use aya_ebpf::helpers::{bpf_ktime_get_ns, generated::bpf_jiffies64};
-use tcpwatch_common::event::UNKNOWN;
+use tcpwatch_common::event::{UNKNOWN, detail};
 use tcpwatch_common::offsets::Field;
 use tcpwatch_common::socket::{PASSIVE as WAS_PASSIVE, ROLE_UNKNOWN, SINCE_UNKNOWN};
 use tcpwatch_common::state::TcpState;
@@ -14,20 +14,16 @@ use tcpwatch_common::survey::{
 use crate::emit;
 use crate::maps::{GROUPS, SURVEY_REQUEST, SURVEY_RESULT, TUPLES};
 use crate::programs::add_shared;
-use crate::programs::snapshot::{IterContext, is_full, shown_state, tally};
+use crate::programs::snapshot::{
+    IterContext, SOCK_KEEPOPEN, amounts, bounded, is_full, ownership, shown_state, tally,
+};
 use crate::read::{Typed, has};
 use crate::table;
 
 const ESTABLISHED: u8 = TcpState::Established as u8;
 const LISTEN: u8 = TcpState::Listen as u8;
-const SYN_SENT: u8 = TcpState::SynSent as u8;
 const TIME_WAIT: u8 = TcpState::TimeWait as u8;
 const CLOSE_WAIT: u8 = TcpState::CloseWait as u8;
-const LAST_ACK: u8 = TcpState::LastAck as u8;
-
-const SOCK_DEAD: u64 = 1;
-/// `SOCK_KEEPOPEN` is the fourth flag of a socket in every kernel.
-const SOCK_KEEPOPEN: u64 = 1 << 3;
 
 /// What is known of one socket.
 struct Facts {
@@ -102,45 +98,16 @@ fn full_socket(facts: &mut Facts, socket: Typed, request: &Request) {
     }
     // The walk gives only the common part of a socket.
     let Some(tcp) = socket.tcp() else { return };
-    if tcp.load::<u64>(Field::Flags) & SOCK_DEAD != 0 {
-        facts.flags |= ORPHAN;
-    } else if tcp.load::<u64>(Field::Socket) == 0 && load::<u8>(tcp, Field::IsMptcp) & 1 == 0 {
-        // Subflows of MPTCP never have a file of their own.
-        facts.flags |= NEVER_ACCEPTED;
-    }
-    if facts.state != SYN_SENT {
-        amounts(facts, tcp);
-    }
+    facts.flags |= match ownership(tcp) {
+        detail::ORPHAN => ORPHAN,
+        detail::NEVER_ACCEPTED => NEVER_ACCEPTED,
+        _ => 0,
+    };
+    let (unread, unsent) = amounts(facts.state, tcp);
+    (facts.unread, facts.unsent) = (unread.into(), unsent.into());
     if facts.state == ESTABLISHED || facts.state == CLOSE_WAIT {
         find_trouble(facts, tcp, request);
     }
-}
-
-/// A field of a TCP socket, 0 on a kernel without it.
-#[inline(always)]
-fn load<T: Copy + Default>(tcp: Typed, field: Field) -> T {
-    if has(field) { tcp.load(field) } else { T::default() }
-}
-
-/// Bytes that wait on either side.
-#[inline(always)]
-fn amounts(facts: &mut Facts, tcp: Typed) {
-    if has(Field::ReceiveNext) && has(Field::CopiedSequence) {
-        let (next, copied) = (tcp.load::<u32>(Field::ReceiveNext), tcp.load::<u32>(Field::CopiedSequence));
-        // A FIN that was received takes a number too.
-        let fin = u32::from(facts.state == CLOSE_WAIT || facts.state == LAST_ACK);
-        facts.unread = bounded(next.wrapping_sub(copied).wrapping_sub(fin));
-    }
-    if has(Field::WriteSequence) && has(Field::SendUnacknowledged) {
-        let written: u32 = tcp.load(Field::WriteSequence);
-        facts.unsent = bounded(written.wrapping_sub(tcp.load(Field::SendUnacknowledged)));
-    }
-}
-
-/// A difference of sequence numbers; one that is negative because they were not read together is none.
-#[inline(always)]
-fn bounded(difference: u32) -> u64 {
-    if difference >> 31 == 0 { difference.into() } else { 0 }
 }
 
 #[inline(always)]
@@ -150,7 +117,7 @@ fn find_trouble(facts: &mut Facts, tcp: Typed, request: &Request) {
     }
     // SAFETY: a helper without preconditions.
     let now = unsafe { bpf_jiffies64() } as u32;
-    let since = |field: Field| bounded(now.wrapping_sub(tcp.load(field)));
+    let since = |field: Field| u64::from(bounded(now.wrapping_sub(tcp.load(field))));
     let (ack, sent) = (since(Field::LastAck), since(Field::LastSent));
     if tcp.load::<u32>(Field::PacketsOut) != 0 {
         if ack >= request.unacknowledged_ticks && sent < ack {
