@@ -12,14 +12,15 @@ use super::convert::{add_illegal, by_index, has_listened, kernel_counters, liste
 use super::namespaces::Namespaces;
 use super::retire::Retired;
 use super::settings::{Settings, limits};
-use super::survey::Surveyor;
+use super::survey::{Around, Surveyor};
 use super::{Source, SourceError};
 use crate::host::netns::{NetnsHandle, within};
 use crate::host::procfs::{NetCounters, OF_THREAD};
 use crate::kernel::{self, Counters, Kernel, Listeners, Options, Remotes, Ring};
 use crate::model::states::whole_sockets;
 use crate::sample::{
-    Census, Minis, NamespaceSample, Plan, ProgramSample, RingSample, Sample, SourceKind, StateCounts, Sysctls,
+    Census, ListenerSample, Minis, NamespaceSample, Plan, ProgramSample, RingSample, Sample, SourceKind,
+    StateCounts, Sysctls,
 };
 
 /// A census without being asked may take this part of the time: one in so many.
@@ -34,6 +35,8 @@ pub struct Live {
     kernel: Kernel,
     counters: Counters,
     listeners: Listeners,
+    /// As they were when they were last read.
+    listening: Vec<ListenerSample>,
     remotes: Remotes,
     surveyor: Surveyor,
     settings: Settings,
@@ -77,6 +80,7 @@ impl Live {
             kernel,
             counters,
             listeners,
+            listening: Vec::new(),
             remotes,
             surveyor,
             settings: Settings::default(),
@@ -224,9 +228,13 @@ impl Live {
         // an empty namespace is only sure of having none if it never had a listener.
         let empty = after.as_ref().is_some_and(NetCounters::no_sockets) && !has_listened(&cells, &adopted);
         let walked = if self.surveyor.is_due(inode, &counts) {
-            let elapsed = self.opened.elapsed();
-            let (kernel, counters) = (&mut self.kernel, &mut self.counters);
-            Some(self.surveyor.survey(kernel, counters, inode, &counts, Some(&sysctls), elapsed))
+            let around = Around {
+                inode,
+                sysctls: &sysctls,
+                listeners: &self.listening,
+                elapsed: self.opened.elapsed(),
+            };
+            Some(self.surveyor.survey(&mut self.kernel, &mut self.counters, &counts, &around))
         } else if census && empty {
             Some(Ok([0; _]))
         } else {
@@ -361,10 +369,11 @@ impl Source for Live {
         self.settle_late(untracked)?;
         let mut problems = Vec::new();
         self.surveyor.prepare(&mut self.kernel);
+        let listeners = self.listeners.read(&mut self.kernel)?;
+        self.listening = listeners.iter().filter_map(|(id, met)| listener(*id, met)).collect();
         let namespaces = self.namespaces(census, &mut problems)?;
         let own = namespaces.iter().find(|namespace| namespace.is_own);
         let limits = limits(own.and_then(|own| own.counters.as_ref()));
-        let listeners = self.listeners.read(&mut self.kernel)?;
         if census {
             self.census_due = Instant::now() + started.elapsed() * CENSUS_SHARE;
         }
@@ -383,7 +392,7 @@ impl Source for Live {
             source: SourceKind::Ebpf,
             namespaces,
             reset_reasons: names.iter().cloned().zip(reasons).filter(|(name, _)| !name.is_empty()).collect(),
-            listeners: listeners.iter().filter_map(|(id, met)| listener(*id, met)).collect(),
+            listeners: self.listening.clone(),
             remotes: remotes(self.remotes.read(), self.remotes.clients()),
             processes: BTreeMap::new(),
             limits,

@@ -14,7 +14,7 @@ use tcpwatch_common::survey::{self, NEVER_ACCEPTED, ORPHAN, Request, TupleKey, T
 
 use super::convert::{ip, socket_addr};
 use crate::kernel::{CensusError, Counters, CountersError, Kernel, Surveys};
-use crate::sample::{Example, Group, Plan, StateCounts, Survey, Sysctls, Trouble, Tuple};
+use crate::sample::{Example, Group, ListenerSample, Plan, StateCounts, Survey, Sysctls, Trouble, Tuple};
 
 /// Walks without a suspicion: at most so often, and at most one part in so many of the time.
 const EVERY: Duration = Duration::from_secs(10);
@@ -22,6 +22,24 @@ const SHARE: u32 = 200;
 /// Walks with one.
 const SUSPICIOUS_EVERY: Duration = Duration::from_millis(900);
 const SUSPICIOUS_SHARE: u32 = 20;
+
+/// What a namespace's survey has to know of it.
+pub(super) struct Around<'a> {
+    pub(super) inode: u64,
+    pub(super) sysctls: &'a Sysctls,
+    /// Of all namespaces.
+    pub(super) listeners: &'a [ListenerSample],
+    /// Since the source was opened.
+    pub(super) elapsed: Duration,
+}
+
+impl Around<'_> {
+    /// The process that listens on a port.
+    fn listens(&self, port: u16) -> Option<u32> {
+        let is = |listener: &&ListenerSample| (listener.netns, listener.local.port()) == (self.inode, port);
+        self.listeners.iter().filter(is).find_map(|listener| listener.pid)
+    }
+}
 
 /// Walks namespaces, and keeps what was found last in each.
 pub(super) struct Surveyor {
@@ -131,21 +149,19 @@ impl Surveyor {
         now >= kept.due || (now >= kept.due_if_suspicious && self.is_suspicious(counts))
     }
 
-    /// Walks the sockets of the calling thread's namespace. `elapsed` is since the source was opened.
+    /// Walks the sockets of the calling thread's namespace.
     pub(super) fn survey(
         &mut self,
         kernel: &mut Kernel,
         counters: &mut Counters,
-        inode: u64,
         counts: &StateCounts,
-        sysctls: Option<&Sysctls>,
-        elapsed: Duration,
+        around: &Around<'_>,
     ) -> Result<Census, CensusError> {
         let started = Instant::now();
         if started >= self.holders.due {
             self.find_holders(kernel)?;
         }
-        let range = sysctls.and_then(|sysctls| sysctls.port_range).unwrap_or((u16::MAX, u16::MAX));
+        let range = around.sysctls.port_range.unwrap_or((u16::MAX, u16::MAX));
         let request = self.request(range, counts.iter().sum::<u64>() >= self.plan.tuples_from);
         self.maps.ask(&request)?;
         let mut found = kernel.survey(&mut self.maps, counters)?;
@@ -158,8 +174,8 @@ impl Surveyor {
             found = kernel.survey(&mut self.maps, counters)?;
         }
         let survey = Survey {
-            elapsed,
-            groups: found.groups.iter().filter_map(|(key, sum)| group(*key, sum)).collect(),
+            elapsed: around.elapsed,
+            groups: found.groups.iter().filter_map(|(key, sum)| group(*key, sum, around)).collect(),
             tuples: found.tuples.iter().map(|(key, sum)| tuple(key, sum)).collect(),
             folded: found.folded,
             aged_after: self.plan.aged_after,
@@ -171,7 +187,7 @@ impl Surveyor {
             due: now + EVERY.max(cost * SHARE),
             due_if_suspicious: now + SUSPICIOUS_EVERY.max(cost * SUSPICIOUS_SHARE),
         };
-        self.kept.insert(inode, kept);
+        self.kept.insert(around.inode, kept);
         Ok(found.census)
     }
 
@@ -216,8 +232,11 @@ fn is_unowned((key, _): &(survey::Key, survey::Sum)) -> bool {
     key.pid() == 0 && key.flags() & (ORPHAN | NEVER_ACCEPTED) == 0 && !is_mini
 }
 
-fn group(key: survey::Key, sum: &survey::Sum) -> Option<Group> {
+fn group(key: survey::Key, sum: &survey::Sum, around: &Around<'_>) -> Option<Group> {
     let flags = key.flags();
+    // Until a connection is accepted, it is its listener's.
+    let never_accepted = flags & NEVER_ACCEPTED != 0;
+    let heir = if never_accepted { around.listens(key.port()) } else { None };
     let role = if flags & survey::PASSIVE != 0 {
         Some(Role::Passive)
     } else {
@@ -225,10 +244,10 @@ fn group(key: survey::Key, sum: &survey::Sum) -> Option<Group> {
     };
     Some(Group {
         state: TcpState::from_kernel(key.state().into())?,
-        pid: (key.pid() != 0).then_some(key.pid()),
+        pid: (key.pid() != 0).then_some(key.pid()).or(heir),
         role,
         port: key.port(),
-        never_accepted: flags & NEVER_ACCEPTED != 0,
+        never_accepted,
         orphan: flags & ORPHAN != 0,
         trouble: match key.trouble() {
             survey::trouble::UNACKNOWLEDGED => Trouble::Unacknowledged,

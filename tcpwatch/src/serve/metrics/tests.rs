@@ -1,6 +1,9 @@
 //! The page as Prometheus sees it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use prometheus::proto::MetricType;
 use tcpwatch_common::histogram::{self, Histogram};
@@ -10,7 +13,11 @@ use tcpwatch_common::{Cause, TcpState, cell, judge};
 use super::*;
 use crate::model::Model;
 use crate::model::testing::{listener_at, sample_at};
-use crate::sample::{Census, KernelCounters, ListenerSample, ProgramSample, RingSample, Sample, SourceKind};
+use crate::process::Process;
+use crate::sample::{
+    Census, Example, Group, KernelCounters, ListenerSample, ProgramSample, RingSample, Sample, SourceKind,
+    Survey, Trouble,
+};
 
 const DOCS: &str = include_str!("../../../../docs/metrics.md");
 const USAGE: SelfUsage = SelfUsage { resident_bytes: Some(12_345_678), cpu_seconds: Some(1.25) };
@@ -29,6 +36,36 @@ fn program(name: &str, error: Option<&str>, runs: u64) -> ProgramSample {
 
 fn listener(port: u16, synack_retransmits: u64) -> ListenerSample {
     ListenerSample { synack_retransmits, ..listener_at(7, port) }
+}
+
+fn survey() -> Survey {
+    let loopback = (Ipv4Addr::LOCALHOST, 80).into();
+    let group = |pid, state, count| Group {
+        state,
+        pid,
+        role: None,
+        port: 80,
+        never_accepted: false,
+        orphan: false,
+        trouble: Trouble::None,
+        count,
+        aged: 0,
+        unknown_age: 0,
+        oldest: Duration::ZERO,
+        unread_bytes: 0,
+        unread: 0,
+        unsent_bytes: 0,
+        example: Example { local: loopback, remote: loopback },
+    };
+    Survey {
+        groups: vec![
+            group(Some(7), TcpState::CloseWait, 30),
+            group(Some(8), TcpState::Established, 2),
+            group(None, TcpState::TimeWait, 5),
+            group(None, TcpState::NewSynRecv, 6),
+        ],
+        ..Survey::default()
+    }
 }
 
 fn observe(histogram: &mut Histogram, nanoseconds: u64, times: u64) {
@@ -63,6 +100,9 @@ fn full() -> Sample {
         minis: Some(crate::sample::Minis::default()),
     });
     namespace.kernel = Some((KernelCounters::default(), KernelCounters::default()));
+    namespace.survey = Some(Arc::new(survey()));
+    let process = Process { pid: 7, command: Some("nginx".into()), ..Process::default() };
+    sample.processes.insert(7, Arc::new(process));
     sample.host = Some(Box::new(host));
     sample.reset_reasons =
         vec![("no_socket".into(), 6), ("not_specified".into(), 0), ("tcp_state".into(), 1)];
@@ -110,6 +150,12 @@ fn the_text_is_exact() {
         "tcpwatch_time_wait_entered_total 12",
         "tcpwatch_listener_synack_retransmits_total{listen_addr=\"0.0.0.0:443\"} 7",
         "tcpwatch_listener_synack_retransmits_total{listen_addr=\"other\"} 0",
+        "tcpwatch_workload_sockets{process=\"nginx\",state=\"close_wait\"} 30",
+        "tcpwatch_workload_sockets{process=\"nginx\",state=\"established\"} 0",
+        "tcpwatch_workload_sockets{process=\"unknown\",state=\"established\"} 2",
+        "tcpwatch_workload_sockets{process=\"kernel\",state=\"time_wait\"} 5",
+        "tcpwatch_workload_sockets{process=\"kernel\",state=\"syn_recv\"} 6",
+        "tcpwatch_data_retransmits_total{cause=\"probe\"} 0",
         "tcpwatch_mptcp_transitions_total{to=\"fin_wait2\"} 0",
         "tcpwatch_events_lost_total{reason=\"folded\"} 6",
         "tcpwatch_transitions_recovered_total 1",
