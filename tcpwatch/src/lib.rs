@@ -10,6 +10,7 @@ pub mod causes;
 pub mod cli;
 pub mod daemon;
 pub mod feed;
+pub mod filter;
 pub mod finding;
 pub mod host;
 #[expect(unsafe_code, reason = "borrows the ring's file descriptor, which aya only gives as a number")]
