@@ -17,6 +17,7 @@ pub mod host;
 pub mod kernel;
 pub mod model;
 pub mod process;
+pub mod question;
 pub mod sample;
 pub mod serve;
 pub mod source;

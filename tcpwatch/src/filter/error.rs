@@ -45,7 +45,12 @@ impl fmt::Display for FilterError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { text, at, length, problem, expected } = self;
         let column = self.column();
-        write!(f, "bad filter, column {column}: {problem}\n  {text}\n  {:at$}{}\n{expected}", "", "^".repeat(*length))
+        write!(
+            f,
+            "bad filter, column {column}: {problem}\n  {text}\n  {:at$}{}\n{expected}",
+            "",
+            "^".repeat(*length)
+        )
     }
 }
 

@@ -41,12 +41,13 @@ impl<'a> SocketFacts<'a> {
             role: socket.role,
             pid: socket.pid,
             process: owner.and_then(|owner| owner.command.as_deref()),
-            container: owner.and_then(|owner| owner.container.as_ref()).map(|container| container.id.as_str()),
+            container: owner
+                .and_then(|owner| owner.container.as_ref())
+                .map(|container| container.id.as_str()),
             container_name: None,
             uid: socket.uid.or_else(|| owner.and_then(|owner| owner.uid)),
-            user: user.or_else(|| {
-                owner.filter(|_| socket.uid.is_none()).and_then(|owner| owner.user.as_deref())
-            }),
+            user: user
+                .or_else(|| owner.filter(|_| socket.uid.is_none()).and_then(|owner| owner.user.as_deref())),
         }
     }
 }

@@ -66,12 +66,18 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token>, FilterError> {
             at += first.len_utf8();
             continue;
         }
-        let (kind, length) = if let Some((sign, kind)) = SIGNS.iter().find(|(sign, _)| rest.starts_with(sign)) {
+        let (kind, length) = if let Some((sign, kind)) = SIGNS.iter().find(|(sign, _)| rest.starts_with(sign))
+        {
             (Kind::Sign(*kind), sign.len())
         } else if first == '"' || first == '\'' {
             let (value, length) = quoted(rest, first).ok_or_else(|| {
                 let problem = "this quote is never closed";
-                FilterError::new(text, (at, at + 1), problem, format!("expected another {first} behind the value"))
+                FilterError::new(
+                    text,
+                    (at, at + 1),
+                    problem,
+                    format!("expected another {first} behind the value"),
+                )
             })?;
             (Kind::Quoted(value), length)
         } else if is_bare(first) {

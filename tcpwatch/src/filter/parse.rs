@@ -136,7 +136,8 @@ impl<'a> Parser<'a> {
     fn test(&mut self) -> Result<Expression, FilterError> {
         let words = || Word::ALL.map(Word::name).join(", ");
         let Some(Kind::Bare(text)) = self.peek() else {
-            let problem = if self.peek().is_some() { "no test begins like this" } else { "a test is missing" };
+            let problem =
+                if self.peek().is_some() { "no test begins like this" } else { "a test is missing" };
             return Err(self.fail(problem, format!("{A_TEST}{}", words())));
         };
         let Some(word) = Word::parse(text) else {
@@ -176,11 +177,13 @@ impl<'a> Parser<'a> {
             return Err(self.fail_at(sign, format!("{word} is no number to compare with"), expected));
         };
         let (at, value) = self.value(word)?;
-        let limit =
-            number(&value, most).map_err(|problem| self.fail_at(at, problem, format!("expected {}", word.expects())))?;
+        let limit = number(&value, most)
+            .map_err(|problem| self.fail_at(at, problem, format!("expected {}", word.expects())))?;
         if self.take(Sign::Comma) {
             self.next -= 1;
-            return Err(self.fail("a comparison takes one number", format!("write it again: {word}… or {word}…")));
+            return Err(
+                self.fail("a comparison takes one number", format!("write it again: {word}… or {word}…"))
+            );
         }
         Ok(numeric(word, Numbers::Compare(order, limit)))
     }
@@ -208,7 +211,9 @@ impl<'a> Parser<'a> {
             found.push(self.value(word)?);
         }
         let expected = format!("expected {}", word.expects());
-        if word == Word::OlderThan && let Some((second, _)) = found.get(1) {
+        if word == Word::OlderThan
+            && let Some((second, _)) = found.get(1)
+        {
             return Err(self.fail_at(*second, "one time is enough", expected));
         }
         let fail = |at: usize, problem: String| self.fail_at(at, problem, expected.as_str());
@@ -253,7 +258,9 @@ fn numeric(word: Word, numbers: Numbers) -> Test {
 fn state(text: &str) -> Result<TcpState, String> {
     TcpState::parse(text).ok_or_else(|| match nearest(text, TcpState::RFC.into_iter().map(TcpState::name)) {
         Some(near) => format!("there is no state {text:?}, did you mean {near}?"),
-        None => format!("there is no state {text:?}: they are {}", TcpState::RFC.map(TcpState::name).join(", ")),
+        None => {
+            format!("there is no state {text:?}: they are {}", TcpState::RFC.map(TcpState::name).join(", "))
+        }
     })
 }
 

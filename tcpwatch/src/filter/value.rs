@@ -16,7 +16,8 @@ pub(super) struct Prefix {
 
 impl Prefix {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
+        let (address, bits) =
+            text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
         let Ok(address) = address.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() else {
             return Err(if text.parse::<std::net::SocketAddr>().is_ok() {
                 format!("{text:?} has a port: ask for it by dport (peer's) or sport (local)")

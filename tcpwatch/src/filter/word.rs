@@ -58,11 +58,12 @@ impl Word {
 
     /// The word that is written `text`, in any case, `_` for `-`.
     pub fn parse(text: &str) -> Option<Self> {
-        let is_it =
-            |word: &Self| word.name().bytes().eq(text.bytes().map(|byte| match byte.to_ascii_lowercase() {
+        let is_it = |word: &Self| {
+            word.name().bytes().eq(text.bytes().map(|byte| match byte.to_ascii_lowercase() {
                 b'_' => b'-',
                 byte => byte,
-            }));
+            }))
+        };
         Self::ALL.into_iter().find(is_it)
     }
 

@@ -99,11 +99,7 @@ fn kubernetes() {
     ] {
         check(path, crio, None);
     }
-    check(
-        "0::/kubepods.slice/kubepods-podU_I_D.slice/docker-ID.scope",
-        Some(("docker", Some(UID))),
-        None,
-    );
+    check("0::/kubepods.slice/kubepods-podU_I_D.slice/docker-ID.scope", Some(("docker", Some(UID))), None);
     // With the cgroupfs driver nothing names the runtime, not even one further up.
     for path in [
         "0::/kubepods/burstable/podUID/ID",
@@ -117,16 +113,18 @@ fn kubernetes() {
     // Pods of files on the node.
     let static_pod = "5a49382716051f403e2d1c0b9a78f6e5";
     check(
-        &format!("0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{static_pod}.slice/crio-ID.scope"),
+        &format!(
+            "0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{static_pod}.slice/crio-ID.scope"
+        ),
         Some(("cri-o", Some(static_pod))),
         None,
     );
+    check(&format!("0::/kubepods/burstable/pod{static_pod}/ID"), Some(("unknown", Some(static_pod))), None);
     check(
-        &format!("0::/kubepods/burstable/pod{static_pod}/ID"),
-        Some(("unknown", Some(static_pod))),
+        "0::/kubepods.slice/kubepods-podU_I_D.slice/crio-conmon-ID.scope",
         None,
+        Some("crio-conmon-ID.scope"),
     );
-    check("0::/kubepods.slice/kubepods-podU_I_D.slice/crio-conmon-ID.scope", None, Some("crio-conmon-ID.scope"));
 }
 
 #[test]
@@ -140,7 +138,10 @@ fn containerd_alone() {
 fn units_and_nothing() {
     for (path, unit) in [
         ("0::/system.slice/ssh.service", Some("ssh.service")),
-        ("0::/system.slice/system-postgresql.slice/postgresql@15-main.service", Some("postgresql@15-main.service")),
+        (
+            "0::/system.slice/system-postgresql.slice/postgresql@15-main.service",
+            Some("postgresql@15-main.service"),
+        ),
         ("0::/user.slice/user-1000.slice/session-3.scope", Some("session-3.scope")),
         ("0::/user.slice/user-1000.slice/user@1000.service", Some("user@1000.service")),
         ("0::/user.slice/user-1000.slice/user@1000.service/app.slice/app-x.scope", Some("app-x.scope")),

@@ -106,7 +106,13 @@ fn count(directory: &Path) -> Option<u64> {
 
 /// The soft limit, which is the one that hurts; `None` if there is none.
 fn open_files_limit(limits: &str) -> Option<u64> {
-    limits.lines().find_map(|line| line.strip_prefix("Max open files"))?.split_ascii_whitespace().next()?.parse().ok()
+    limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))?
+        .split_ascii_whitespace()
+        .next()?
+        .parse()
+        .ok()
 }
 
 /// The effective one, as `ps` shows it.
@@ -146,7 +152,8 @@ mod tests {
         assert_eq!((uid(status), inner_pid(status, 420)), (Some(33), Some(1)));
         assert_eq!(inner_pid("NSpid:\t420\n", 420), None);
         assert_eq!((uid(""), inner_pid("", 1)), (None, None));
-        let limits = "Limit  Soft Limit  Hard Limit  Units\nMax open files            1024     4096    files\n";
+        let limits =
+            "Limit  Soft Limit  Hard Limit  Units\nMax open files            1024     4096    files\n";
         assert_eq!(open_files_limit(limits), Some(1024));
         assert_eq!(open_files_limit("Max open files   unlimited  unlimited  files\n"), None);
     }

@@ -31,7 +31,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How long what was read of it counts: a service can move to another cgroup, and its limits can change.
 const READ_EVERY: Duration = Duration::from_mins(1);
 
-/// How long a process is remembered that has ended, or that nobody asks for.
+/// How long a process is remembered at least that has ended, or that nobody asks for, if there is room.
 const REMEMBER: Duration = Duration::from_hours(1);
 
 /// What is known of processes.
@@ -82,17 +82,17 @@ impl Processes {
         );
     }
 
-    /// The name of a user of this host.
-    pub fn user(&mut self, uid: u32) -> Option<&str> {
-        self.refresh_users(Instant::now());
+    /// A process as it was described last.
+    pub fn get(&self, pid: u32) -> Option<&Arc<Process>> {
+        self.known.get(&pid).map(|entry| &entry.process)
+    }
+
+    /// The name of a user of this host, as of the last [`Processes::describe`].
+    pub fn user(&self, uid: u32) -> Option<&str> {
         self.users.name(uid)
     }
 
-    fn describe_at(
-        &mut self,
-        pids: impl Iterator<Item = u32>,
-        now: Instant,
-    ) -> BTreeMap<u32, Arc<Process>> {
+    fn describe_at(&mut self, pids: impl Iterator<Item = u32>, now: Instant) -> BTreeMap<u32, Arc<Process>> {
         self.refresh_users(now);
         let (mut reads, mut looks) = (READ_AT_ONCE, LOOK_AT_ONCE);
         let wanted: BTreeSet<u32> = pids.filter(|pid| *pid != 0).collect();
@@ -141,7 +141,8 @@ impl Processes {
                 let known = self.known.get(&pid);
                 // Of one that was never read, only the name may be known, or nothing.
                 let process = known.map(|entry| Process::clone(&entry.process));
-                let process = Process { exited: true, ..process.unwrap_or(Process { pid, ..Process::default() }) };
+                let process =
+                    Process { exited: true, ..process.unwrap_or(Process { pid, ..Process::default() }) };
                 (process, known.and_then(|entry| entry.start), None)
             }
             // It is there and may not be read, which is no news of it.
@@ -153,7 +154,9 @@ impl Processes {
         if !self.known.contains_key(&pid) {
             self.make_room(now);
         }
-        let entry = Entry { process: Arc::new(process), start, read, looked: Some(now), needed: now };
+        let ended = self.known.get(&pid).filter(|entry| entry.process.exited && process.exited);
+        let needed = ended.map_or(now, |entry| entry.needed);
+        let entry = Entry { process: Arc::new(process), start, read, looked: Some(now), needed };
         self.known.insert(pid, entry);
     }
 
@@ -170,8 +173,12 @@ impl Processes {
     }
 
     fn forget_most(&mut self, limit: usize, is_one: impl Fn(&Entry) -> bool) {
-        let mut ages: Vec<(Instant, u32)> =
-            self.known.iter().filter(|(_, entry)| is_one(entry)).map(|(pid, entry)| (entry.needed, *pid)).collect();
+        let mut ages: Vec<(Instant, u32)> = self
+            .known
+            .iter()
+            .filter(|(_, entry)| is_one(entry))
+            .map(|(pid, entry)| (entry.needed, *pid))
+            .collect();
         if ages.len() >= limit {
             ages.sort_unstable();
             for (_, pid) in ages.iter().take(ages.len() - limit / 8 * 7) {
@@ -214,7 +221,8 @@ impl Entry {
 
 fn has_ended(error: &std::io::Error) -> bool {
     // ESRCH: it ended between opening and reading.
-    error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
+    error.kind() == ErrorKind::NotFound
+        || error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
 }
 
 #[cfg(test)]

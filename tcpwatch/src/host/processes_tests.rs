@@ -18,8 +18,7 @@ impl Proc {
     fn add(&self, pid: u32, command: &str, start: u64) {
         let directory = self.0.join(pid.to_string());
         fs::create_dir_all(directory.join("fd")).unwrap();
-        let stat = format!("{pid} ({command}) S 1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 20 0 1 0 {start} 0 0\n");
-        let stat = stat.replace("S 1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 20 0 1 0", "S 1 0 0 0 0 0 0 0 0 0 0 0 0 0 20 0 1 0");
+        let stat = format!("{pid} ({command}) S 1 0 0 0 0 0 0 0 0 0 0 0 0 0 20 0 1 0 {start} 0 0\n");
         fs::write(directory.join("stat"), stat).unwrap();
         fs::write(directory.join("status"), format!("Uid:\t0\t0\t0\t0\nNSpid:\t{pid}\t1\n")).unwrap();
         fs::write(directory.join("cgroup"), "0::/system.slice/web.service\n").unwrap();

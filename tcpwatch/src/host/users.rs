@@ -74,7 +74,9 @@ fn parse(text: &str) -> HashMap<u32, String> {
     let mut names = HashMap::new();
     for line in text.lines() {
         let mut fields = line.split(':');
-        if let (Some(name), Some(Ok(uid))) = (fields.next(), fields.nth(1).map(str::parse)) && !name.is_empty() {
+        if let (Some(name), Some(Ok(uid))) = (fields.next(), fields.nth(1).map(str::parse))
+            && !name.is_empty()
+        {
             names.entry(uid).or_insert_with(|| name.to_owned());
         }
     }
@@ -88,7 +90,9 @@ mod tests {
 
     #[test]
     fn lines_are_understood_and_nonsense_is_not() {
-        let names = parse("root:x:0:0:root:/root:/bin/sh\ntoor:x:0:0::/:\n# no\n\n:x:5:\nweb:x:33\nx:y:z:1\n+::::::\n");
+        let names = parse(
+            "root:x:0:0:root:/root:/bin/sh\ntoor:x:0:0::/:\n# no\n\n:x:5:\nweb:x:33\nx:y:z:1\n+::::::\n",
+        );
         assert_eq!(names.get(&0).map(String::as_str), Some("root"));
         assert_eq!(names.get(&33).map(String::as_str), Some("web"));
         assert_eq!(names.len(), 2, "{names:?}");

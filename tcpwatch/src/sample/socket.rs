@@ -82,8 +82,12 @@ mod tests {
     #[test]
     fn mapped_addresses_are_ipv4() {
         let end = |text: &str| text.parse::<SocketAddr>().expect("an address");
-        let socket =
-            SocketSample::new(1, TcpState::Established, end("[::ffff:10.0.0.1]:80"), end("[::ffff:10.0.0.2]:9"));
+        let socket = SocketSample::new(
+            1,
+            TcpState::Established,
+            end("[::ffff:10.0.0.1]:80"),
+            end("[::ffff:10.0.0.2]:9"),
+        );
         assert_eq!((socket.local, socket.remote), (end("10.0.0.1:80"), end("10.0.0.2:9")));
         assert!(socket.mapped);
         let socket = SocketSample::new(1, TcpState::Established, end("10.0.0.1:80"), end("10.0.0.2:9"));

@@ -11,19 +11,23 @@ use tcpwatch_common::TcpState;
 use super::namespaces::Namespaces;
 use super::{Source, SourceError};
 use crate::host::netns::{NetnsHandle, within};
+use crate::host::processes::Processes;
 use crate::host::{diag, proc_net};
-use crate::sample::{Census, HostLimits, NamespaceSample, RingSample, Sample, SourceKind, StateCounts};
+use crate::sample::{
+    Census, HostLimits, NamespaceSample, RingSample, Sample, SocketSample, SourceKind, StateCounts,
+};
 
 /// Counts sockets over netlink.
 #[derive(Debug)]
 pub struct Fallback {
     opened: Instant,
     namespaces: Namespaces,
+    processes: Processes,
 }
 
 impl Fallback {
     pub fn open() -> Result<Self, SourceError> {
-        Ok(Self { opened: Instant::now(), namespaces: Namespaces::look()? })
+        Ok(Self { opened: Instant::now(), namespaces: Namespaces::look()?, processes: Processes::default() })
     }
 
     fn namespace(&self, handle: &NetnsHandle, problems: &mut Vec<String>) -> NamespaceSample {
@@ -74,6 +78,47 @@ impl Source for Fallback {
             kernel_memory: None,
         })
     }
+
+    fn sockets(
+        &mut self,
+        is_wanted: &dyn Fn(u64) -> bool,
+        each: &mut dyn FnMut(&SocketSample),
+    ) -> Result<Vec<String>, SourceError> {
+        self.namespaces.refresh(std::iter::empty())?;
+        let mut problems = Vec::new();
+        for handle in self.namespaces.all().iter().filter(|handle| is_wanted(handle.inode)) {
+            let dump = || {
+                diag::dump(diag::ALL_STATES, |told| socket(handle.inode, told).iter().for_each(&mut *each))
+            };
+            match within(handle, dump) {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => problems.push(format!("network namespace {}: {error}", handle.inode)),
+                Err(error) => problems.push(error.to_string()),
+            }
+        }
+        Ok(problems)
+    }
+
+    fn processes(&mut self) -> &mut Processes {
+        &mut self.processes
+    }
+}
+
+/// What netlink knows of a socket.
+fn socket(netns: u64, told: &diag::DiagSocket) -> Option<SocketSample> {
+    let state = TcpState::from_kernel(told.state.into())?;
+    let mut socket = SocketSample::new(netns, state, told.local, told.remote);
+    // Without an inode it is a mini-socket, or no process has it: then there is no user either.
+    if told.inode != 0 {
+        socket.inode = Some(told.inode.into());
+        socket.uid = Some(told.uid);
+        // A listener's queues hold connections.
+        if state != TcpState::Listen {
+            socket.recv_queue = Some(told.rqueue.into());
+            socket.send_queue = Some(told.wqueue.into());
+        }
+    }
+    Some(socket)
 }
 
 /// Counts the sockets of the calling thread's namespace by state.

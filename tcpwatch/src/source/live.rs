@@ -1,5 +1,7 @@
 //! The live kernel: counters of the eBPF programs, held beside the kernel's own.
 
+mod sockets;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::time::{Instant, SystemTime};
@@ -12,10 +14,13 @@ use super::namespaces::Namespaces;
 use super::retire::Retired;
 use super::{Source, SourceError};
 use crate::host::netns::{NetnsHandle, within};
+use crate::host::owner::sees_host_pids;
+use crate::host::processes::Processes;
 use crate::host::procfs::{NetCounters, OF_THREAD};
 use crate::kernel::{self, Counters, Kernel, Options, Ring};
 use crate::sample::{
-    Census, HostLimits, Minis, NamespaceSample, ProgramSample, RingSample, Sample, SourceKind, StateCounts,
+    Census, HostLimits, Minis, NamespaceSample, ProgramSample, RingSample, Sample, SocketSample, SourceKind,
+    StateCounts,
 };
 
 /// A census without being asked may take this part of the time: one in so many.
@@ -37,6 +42,9 @@ pub struct Live {
     census_due: Instant,
     retired: Retired,
     kernel_memory: Option<u64>,
+    processes: Processes,
+    /// Numbers of processes that the kernel side tells are those of our `/proc`.
+    sees_host_pids: bool,
     buffer: String,
     on_event: Box<dyn FnMut(&Event) + Send>,
 }
@@ -71,6 +79,8 @@ impl Live {
             census_due: Instant::now(),
             retired: Retired::new(options.namespaces, options.retire_after),
             kernel_memory: kernel::map_memory(),
+            processes: Processes::default(),
+            sees_host_pids: sees_host_pids(),
             buffer: String::new(),
             on_event: Box::new(on_event),
         };
@@ -359,5 +369,17 @@ impl Source for Live {
             problems,
             kernel_memory: self.kernel_memory,
         })
+    }
+
+    fn sockets(
+        &mut self,
+        is_wanted: &dyn Fn(u64) -> bool,
+        each: &mut dyn FnMut(&SocketSample),
+    ) -> Result<Vec<String>, SourceError> {
+        self.walk(is_wanted, each)
+    }
+
+    fn processes(&mut self) -> &mut Processes {
+        &mut self.processes
     }
 }

@@ -7,8 +7,9 @@ mod namespaces;
 mod retire;
 
 use crate::host::netns::NetnsError;
+use crate::host::processes::Processes;
 use crate::kernel;
-use crate::sample::Sample;
+use crate::sample::{Sample, SocketSample};
 
 pub use fallback::Fallback;
 pub use live::Live;
@@ -30,4 +31,15 @@ pub enum SourceError {
 pub trait Source: Send {
     /// Samples now. `census`: walk all sockets of every namespace, however long it takes.
     fn sample(&mut self, census: bool) -> Result<Sample, SourceError>;
+
+    /// Tells of each socket there is now in the namespaces that are wanted, by their inode numbers. Owners are told
+    /// as far as they are known without looking for them. Returns what could not be walked, for a person.
+    fn sockets(
+        &mut self,
+        is_wanted: &dyn Fn(u64) -> bool,
+        each: &mut dyn FnMut(&SocketSample),
+    ) -> Result<Vec<String>, SourceError>;
+
+    /// What is known of processes.
+    fn processes(&mut self) -> &mut Processes;
 }
