@@ -4,7 +4,7 @@
 //! the same time share a walk.
 
 use std::cmp::{Ordering, Reverse};
-use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet};
+use std::collections::{BTreeSet, BinaryHeap, HashMap};
 use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -141,7 +141,7 @@ impl<'a> Walk<'a> {
         let at = SystemTime::now();
         if !self.needs_owner {
             let shown = self.found.iter().flat_map(|found| &found.oldest).map(|ranked| &ranked.0);
-            let lonely: HashSet<u64> =
+            let lonely: BTreeSet<u64> =
                 shown.filter(|socket| socket.pid.is_none()).filter_map(|socket| socket.inode).collect();
             if !lonely.is_empty() {
                 self.look_for_owners(Some(&lonely), lonely.len());
@@ -172,7 +172,7 @@ impl<'a> Walk<'a> {
         shown.into_iter().map(answer).collect()
     }
 
-    fn look_for_owners(&mut self, wanted: Option<&HashSet<u64>>, most: usize) {
+    fn look_for_owners(&mut self, wanted: Option<&BTreeSet<u64>>, most: usize) {
         match descriptors::owners(wanted, most, Instant::now() + LOOK) {
             Ok(found) => {
                 if found.is_partial {

@@ -117,9 +117,8 @@ impl fmt::Display for Filter {
 
 impl fmt::Display for Expression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let part = |f: &mut fmt::Formatter<'_>, part: &Self| match part.is_group() {
-            true => write!(f, "({part})"),
-            false => part.fmt(f),
+        let part = |f: &mut fmt::Formatter<'_>, part: &Self| {
+            if part.is_group() { write!(f, "({part})") } else { part.fmt(f) }
         };
         let (parts, between) = match self {
             Self::Test(test) => return test.fmt(f),

@@ -50,9 +50,9 @@ impl fmt::Display for Numbers {
         };
         for (place, (first, last)) in ranges.iter().enumerate() {
             f.write_str(if place == 0 { "=" } else { "," })?;
-            match first == last {
-                true => write!(f, "{first}")?,
-                false => write!(f, "{first}-{last}")?,
+            write!(f, "{first}")?;
+            if first != last {
+                write!(f, "-{last}")?;
             }
         }
         Ok(())

@@ -192,12 +192,11 @@ impl<'a> Parser<'a> {
     fn value(&mut self, word: Word) -> Result<(usize, String), FilterError> {
         let expected = format!("expected {}", word.expects());
         let value = match self.peek() {
-            Some(Kind::Quoted(value)) => value.clone(),
             Some(Kind::Bare(value)) if JOINERS.iter().any(|joiner| joiner.eq_ignore_ascii_case(value)) => {
                 let problem = format!("{word} has no value (if {value} is one, put it in quotes)");
                 return Err(self.fail(problem, expected));
             }
-            Some(Kind::Bare(value)) => value.clone(),
+            Some(Kind::Bare(value) | Kind::Quoted(value)) => value.clone(),
             _ => return Err(self.fail(format!("{word} has no value"), expected)),
         };
         self.next += 1;

@@ -63,10 +63,8 @@ fn masked(address: IpAddr, bits: u8) -> IpAddr {
 
 impl fmt::Display for Prefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.bits == width(self.address) {
-            true => write!(f, "{}", self.address),
-            false => write!(f, "{}/{}", self.address, self.bits),
-        }
+        write!(f, "{}", self.address)?;
+        if self.bits == width(self.address) { Ok(()) } else { write!(f, "/{}", self.bits) }
     }
 }
 

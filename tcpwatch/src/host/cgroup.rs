@@ -72,7 +72,7 @@ fn of_path(path: &str) -> Place {
 }
 
 fn unit(part: &str) -> bool {
-    part.ends_with(".service") || part.ends_with(".scope")
+    matches!(part.rsplit_once('.'), Some((_, "service" | "scope")))
 }
 
 /// Runtime and id, if the part of the path at `at` is a container's.

@@ -3,7 +3,7 @@
 //! The kernel leads from a descriptor to its socket and not back. A pass costs a microsecond or two per descriptor,
 //! so it is only made for sockets that nobody else knows the owner of, and ends in time.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Instant;
@@ -20,7 +20,7 @@ pub struct Found {
 }
 
 /// Finds the owners of sockets, all or those in `wanted`: `most` of them, until `deadline`.
-pub fn owners(wanted: Option<&HashSet<u64>>, most: usize, deadline: Instant) -> io::Result<Found> {
+pub fn owners(wanted: Option<&BTreeSet<u64>>, most: usize, deadline: Instant) -> io::Result<Found> {
     let mut found = Found::default();
     let proc = openat(CWD, "/proc", FLAGS, Mode::empty())?;
     let mut space = Vec::with_capacity(32 * 1024);
@@ -80,7 +80,7 @@ mod tests {
     use std::os::unix::fs::MetadataExt as _;
     use std::time::Duration;
 
-    fn sockets() -> (Vec<TcpListener>, HashSet<u64>) {
+    fn sockets() -> (Vec<TcpListener>, BTreeSet<u64>) {
         let sockets: Vec<_> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let inode = |socket: &TcpListener| {
             let copy = std::fs::File::from(OwnedFd::from(socket.try_clone().unwrap()));
