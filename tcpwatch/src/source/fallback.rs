@@ -87,12 +87,10 @@ impl Source for Fallback {
         self.namespaces.refresh(std::iter::empty())?;
         let mut problems = Vec::new();
         for handle in self.namespaces.all().iter().filter(|handle| is_wanted(handle.inode)) {
-            let dump = || {
-                diag::dump(diag::ALL_STATES, |told| socket(handle.inode, told).iter().for_each(&mut *each))
-            };
-            match within(handle, dump) {
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => problems.push(format!("network namespace {}: {error}", handle.inode)),
+            let each = &mut |told: &diag::DiagSocket| socket(handle.inode, told).iter().for_each(&mut *each);
+            match within(handle, || list(each)) {
+                Ok(Ok(())) => {}
+                Ok(Err(problem)) => problems.push(format!("network namespace {}: {problem}", handle.inode)),
                 Err(error) => problems.push(error.to_string()),
             }
         }
@@ -108,17 +106,27 @@ impl Source for Fallback {
 fn socket(netns: u64, told: &diag::DiagSocket) -> Option<SocketSample> {
     let state = TcpState::from_kernel(told.state.into())?;
     let mut socket = SocketSample::new(netns, state, told.local, told.remote);
-    // Without an inode it is a mini-socket, or no process has it: then there is no user either.
+    // Without an inode no process has it, and 0 is no user's number.
     if told.inode != 0 {
         socket.inode = Some(told.inode.into());
         socket.uid = Some(told.uid);
-        // A listener's queues hold connections.
-        if state != TcpState::Listen {
-            socket.recv_queue = Some(told.rqueue.into());
-            socket.send_queue = Some(told.wqueue.into());
-        }
+    }
+    // A listener's queues hold connections; mini-sockets have none.
+    let may_be_mini = matches!(state, TcpState::TimeWait | TcpState::FinWait2 | TcpState::SynRecv);
+    if state != TcpState::Listen && (told.inode != 0 || !may_be_mini) {
+        socket.recv_queue = Some(told.rqueue.into());
+        socket.send_queue = Some(told.wqueue.into());
     }
     Some(socket)
+}
+
+/// Tells of the sockets of the calling thread's namespace.
+fn list(mut each: impl FnMut(&diag::DiagSocket)) -> Result<(), String> {
+    match diag::dump(diag::ALL_STATES, &mut each) {
+        Ok(_) => Ok(()),
+        Err(diag::DiagError::Unsupported { .. }) => proc_net::dump(each).map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// Counts the sockets of the calling thread's namespace by state.
