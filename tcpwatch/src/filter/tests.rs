@@ -184,6 +184,16 @@ fn a_whole_error_reads_well() {
 }
 
 #[test]
+fn the_manual_tells_of_every_word_and_of_errors_as_they_are() {
+    let manual = include_str!("../../../docs/sockets.md");
+    for word in Word::ALL {
+        assert!(manual.contains(&format!("`{word}`")), "docs/sockets.md says nothing of {word}");
+    }
+    let error = Filter::parse("state=close_wit").expect_err("no state").to_string();
+    assert!(manual.contains(&error), "docs/sockets.md does not show:\n{error}");
+}
+
+#[test]
 fn single_tests_are_parameters() {
     let test = Filter::test(Word::State, "close_wait,last_ack").expect("fine");
     assert_eq!(test, filter("state=close_wait,last_ack"));

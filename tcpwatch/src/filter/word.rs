@@ -77,7 +77,7 @@ impl Word {
             Self::Peer | Self::Local => "an address or prefix such as 10.0.0.0/8 or 2001:db8::1",
             Self::Process => "the name of a process; * stands for anything, ? for one character",
             Self::Pid => "the number of a process, as the host sees it",
-            Self::Container => "the name of a container, or the beginning of its id",
+            Self::Container => "the beginning of a container's id, or its name",
             Self::Netns => "the inode number of a network namespace",
             Self::OlderThan => "a time in the state such as 30s, 5m, 2h or 1h30m",
             Self::Role => "active (opened here) or passive (accepted here)",
