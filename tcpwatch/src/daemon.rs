@@ -123,14 +123,30 @@ fn sample(mut source: Box<dyn Source>, publisher: &Publisher, tick: Duration) ->
             }
             Err(error) => report_once(&error, &mut failing),
         }
-        let now = Instant::now();
-        if now >= next {
-            next = now + tick;
+        if Instant::now() >= next {
+            next = Instant::now() + tick;
         }
-        match publisher.wait(next.saturating_duration_since(now)) {
-            Wake::Stop => return Ok(()),
-            Wake::Asked => census = true,
-            Wake::Tick => census = false,
+        match wait(source.as_mut(), publisher, next) {
+            None => return Ok(()),
+            Some(wanted) => census = wanted,
+        }
+    }
+}
+
+/// Answers questions until it is time for the next sample: whether it should have a census, or `None` if there is
+/// to be none.
+fn wait(source: &mut dyn Source, publisher: &Publisher, next: Instant) -> Option<bool> {
+    loop {
+        match publisher.wait(next.saturating_duration_since(Instant::now())) {
+            Wake::Stop => return None,
+            Wake::Tick => return Some(false),
+            Wake::Asked(mut asked) => {
+                asked.answer(source);
+                // Those who ask without a pause must not keep the daemon from sampling.
+                if asked.report || Instant::now() >= next {
+                    return Some(asked.report);
+                }
+            }
         }
     }
 }

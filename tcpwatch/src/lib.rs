@@ -10,12 +10,14 @@ pub mod causes;
 pub mod cli;
 pub mod daemon;
 pub mod feed;
+pub mod filter;
 pub mod finding;
 pub mod host;
 #[expect(unsafe_code, reason = "borrows the ring's file descriptor, which aya only gives as a number")]
 pub mod kernel;
 pub mod model;
 pub mod process;
+pub mod question;
 pub mod sample;
 pub mod serve;
 pub mod source;

@@ -24,7 +24,7 @@ pub struct Process {
 /// A container, by what its cgroup path tells.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Container {
-    /// `docker`, `containerd`, `cri-o` or `podman`.
+    /// `docker`, `containerd`, `cri-o` or `podman`; `unknown` where its cgroup does not tell.
     pub runtime: &'static str,
     /// All 64 hexadecimal digits.
     pub id: String,

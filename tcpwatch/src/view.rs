@@ -5,6 +5,8 @@
 
 pub mod checkup;
 pub mod event;
+pub mod owner;
+pub mod sockets;
 pub mod states;
 pub mod status;
 pub mod transitions;

@@ -83,6 +83,17 @@ fn counts_what_ss_counts() {
         assert!(counted[state] > 0, "no socket in state {state}: {counted:?}");
     }
     println!("{counted:?}");
+    // The same sockets, one by one. What netlink tells beside is left out.
+    let bare = |socket: &DiagSocket| {
+        let remote = (socket.remote, socket.state, socket.uid, socket.inode);
+        format!("{} {remote:?} {} {} {}", socket.local, socket.family, socket.rqueue, socket.state == 10)
+    };
+    let (mut listed, mut printed) = (Vec::new(), Vec::new());
+    ns.within(|| dump(ALL_STATES, |socket| listed.push(bare(socket)))).unwrap();
+    ns.within(|| proc_net::dump(|socket| printed.push(bare(socket)))).unwrap();
+    listed.sort();
+    printed.sort();
+    assert_eq!(printed, listed);
     drop(kept);
 }
 

@@ -1,20 +1,25 @@
 //! What the daemon reads from the host beside its eBPF programs.
 //!
 //! Counters of `/proc/net`, the list of network namespaces and the way into
-//! them, socket tables over netlink (with a `/proc` fallback), sysctls, and
-//! the giving up of capabilities. Everything here is synchronous and acts on
+//! them, socket tables over netlink (with a `/proc` fallback), sysctls, what
+//! processes are and which sockets they have, and the giving up of capabilities. Everything here is synchronous and acts on
 //! the calling thread: a network namespace and a capability set belong to one
 //! thread, not to the process.
 
 pub mod caps;
+mod cgroup;
 pub mod clock;
+pub mod descriptors;
 pub mod diag;
 mod diag_wire;
 pub mod netns;
+pub mod owner;
 pub mod proc_net;
 pub mod process;
+pub mod processes;
 pub mod procfs;
 pub mod sysctl;
+pub mod users;
 
 #[cfg(test)]
 mod testns;

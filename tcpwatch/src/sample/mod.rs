@@ -6,6 +6,7 @@
 pub mod counters;
 mod listener;
 mod remote;
+mod socket;
 mod survey;
 mod sysctls;
 
@@ -21,6 +22,7 @@ use crate::process::Process;
 pub use counters::NetCounters;
 pub use listener::ListenerSample;
 pub use remote::{RemoteCounts, RemoteSample};
+pub use socket::SocketSample;
 pub use survey::{Example, Group, Plan, Survey, Trouble, Tuple};
 pub use sysctls::{HostLimits, Sysctls};
 

@@ -7,8 +7,9 @@ use axum::extract::State;
 
 use super::App;
 use super::failure::Failure;
-use super::query::Netns;
+use super::query::{self, Netns};
 use crate::model::Report;
+use crate::view::sockets::{self, Sockets};
 use crate::view::states::{self, States};
 use crate::view::status::{self, Status};
 use crate::view::transitions::{self, Transitions};
@@ -33,6 +34,17 @@ pub(super) async fn transitions(
 ) -> Result<Json<Transitions>, Failure> {
     let report = fresh(&app, netns, |report, netns| report.transitions.contains_key(&netns)).await?;
     Ok(Json(transitions::transitions(&report, netns)))
+}
+
+/// `/api/v1/sockets`
+pub(super) async fn sockets(
+    State(app): State<App>,
+    query::Sockets { question, netns }: query::Sockets,
+) -> Result<Json<Sockets>, Failure> {
+    let report = app.feed.latest().ok_or_else(Failure::no_report)?;
+    check(&report, netns, |report, netns| report.states.contains_key(&netns))?;
+    let answer = app.feed.ask(question).await.map_err(|error| Failure::unavailable(error.to_string()))?;
+    Ok(Json(sockets::sockets(&answer)))
 }
 
 async fn fresh(

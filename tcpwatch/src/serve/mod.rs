@@ -11,6 +11,7 @@
 //! | `GET /api/v1/status` | what runs, what is lost, what it costs |
 //! | `GET /api/v1/states[?netns=N]` | sockets by state, of this moment |
 //! | `GET /api/v1/transitions[?netns=N]` | transitions with verdict, count and rate, of this moment |
+//! | `GET /api/v1/sockets?limit=100[&filter=…]` | single sockets with age and owner, the oldest first, of this moment |
 //!
 //! Errors are JSON, `{"error": "…"}`, with the code that fits.
 
@@ -48,6 +49,7 @@ tcpwatch watches the state of every TCP socket on this host.
 /api/v1/status                  what runs, what is lost, what it costs
 /api/v1/states[?netns=N]        sockets by state
 /api/v1/transitions[?netns=N]   transitions with verdict, count and rate
+/api/v1/sockets?limit=100       single sockets with age and owner; also ?filter=state=close_wait+older-than=5m
 ";
 
 /// What the daemon itself uses; `None` where it is not known.
@@ -76,6 +78,7 @@ pub fn router(feed: Feed, usage: fn() -> SelfUsage) -> Router {
         .route("/api/v1/status", get(api::status))
         .route("/api/v1/states", get(api::states))
         .route("/api/v1/transitions", get(api::transitions))
+        .route("/api/v1/sockets", get(api::sockets))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .with_state(app)

@@ -4,6 +4,11 @@ use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 
 use super::failure::Failure;
+use crate::filter::{Filter, Word};
+use crate::question::{MOST, Question};
+
+/// Sockets shown where no limit is given.
+const USUAL: usize = 1000;
 
 /// A path that takes `netns=N` or nothing.
 pub(super) struct Netns(pub(super) Option<u64>);
@@ -15,6 +20,21 @@ impl<S: Sync> FromRequestParts<S> for Netns {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
         netns(&pairs(parts)?).map(Self).map_err(Failure::bad_request)
+    }
+}
+
+/// Which sockets are wanted, and the namespace if it is given apart.
+#[derive(Debug, PartialEq)]
+pub(super) struct Sockets {
+    pub(super) question: Question,
+    pub(super) netns: Option<u64>,
+}
+
+impl<S: Sync> FromRequestParts<S> for Sockets {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        sockets(&pairs(parts)?).map_err(Failure::bad_request)
     }
 }
 
@@ -37,6 +57,43 @@ fn netns(pairs: &[(String, String)]) -> Result<Option<u64>, String> {
         }
         _ => Err(format!("netns is given {} times: {ACCEPTED}", pairs.len())),
     }
+}
+
+fn sockets(pairs: &[(String, String)]) -> Result<Sockets, String> {
+    let accepted = || {
+        let words = Word::ALL.map(Word::name).join(", ");
+        format!("this path takes filter=…, limit=N and the words of a filter ({words}), each once")
+    };
+    if pairs.is_empty() {
+        return Err(format!(
+            "a filter or a limit is needed, as there can be a million sockets: {}",
+            accepted()
+        ));
+    }
+    let mut filter = Filter::everything();
+    let mut limit = None;
+    let mut netns = None;
+    for (place, (name, value)) in pairs.iter().enumerate() {
+        if pairs[..place].iter().any(|(before, _)| before == name) {
+            return Err(format!("{name} is given twice (write {name}=a,b for either): {}", accepted()));
+        }
+        let part = match (name.as_str(), Word::parse(name)) {
+            ("limit", _) => {
+                let number = value.parse().ok().filter(|number| *number <= MOST);
+                limit = Some(number.ok_or_else(|| format!("limit={value:?} is no number up to {MOST}"))?);
+                continue;
+            }
+            ("filter", _) => Filter::parse(value),
+            (_, Some(word)) => Filter::test(word, value),
+            (_, None) => return Err(format!("unknown parameter {name:?}: {}", accepted())),
+        };
+        filter = filter.and(part.map_err(|error| format!("in {name}: {error}"))?);
+        if name == "netns" {
+            // A list or range needs no check that each of them exists.
+            netns = value.parse().ok();
+        }
+    }
+    Ok(Sockets { question: Question { filter, limit: limit.unwrap_or(USUAL) }, netns })
 }
 
 #[cfg(test)]
@@ -65,6 +122,41 @@ mod tests {
         ] {
             let error = parsed(pairs).expect_err(problem);
             assert!(error.starts_with(problem) && error.contains("takes netns=N"), "{error}");
+        }
+    }
+
+    fn asked(pairs: &[(&str, &str)]) -> Result<Sockets, String> {
+        let pairs: Pairs = pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        sockets(&pairs)
+    }
+
+    #[test]
+    fn parameters_and_filters_add_up() {
+        let filter = |text| Filter::parse(text).expect("a filter");
+        let wanted = asked(&[("state", "close-wait"), ("older_than", "5m"), ("limit", "7")]).expect("fine");
+        let question = Question { filter: filter("state=close_wait older-than=5m"), limit: 7 };
+        assert_eq!(wanted, Sockets { question, netns: None });
+        let wanted = asked(&[("netns", "7"), ("filter", "port 80 or port 81")]).expect("fine");
+        let question = Question { filter: filter("netns=7 (port 80 or port 81)"), limit: USUAL };
+        assert_eq!(wanted, Sockets { question, netns: Some(7) });
+        let everything = Question { filter: Filter::everything(), limit: MOST };
+        assert_eq!(asked(&[("limit", "10000")]), Ok(Sockets { question: everything, netns: None }));
+    }
+
+    #[test]
+    fn questions_that_make_no_sense_are_refused() {
+        for (pairs, problem) in [
+            (&[][..], "a filter or a limit is needed"),
+            (&[("limit", "10001")], "limit=\"10001\" is no number up to 10000"),
+            (&[("limit", "-1")], "limit=\"-1\" is no number"),
+            (&[("stat", "close")], "unknown parameter \"stat\""),
+            (&[("port", "1"), ("port", "2")], "port is given twice (write port=a,b for either)"),
+            (&[("state", "opened")], "in state: bad filter, column 1: there is no state \"opened\""),
+            (&[("filter", "")], "in filter: bad filter, column 1: a test is missing"),
+            (&[("netns", "abc")], "in netns: bad filter, column 1: \"abc\" is no number"),
+        ] {
+            let error = asked(pairs).expect_err(problem);
+            assert!(error.starts_with(problem), "{error}");
         }
     }
 }

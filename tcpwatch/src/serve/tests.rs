@@ -6,16 +6,45 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use tcpwatch_common::TcpState;
 use tokio::sync::oneshot;
 
 use super::*;
 use crate::feed::{Wake, feed};
+use crate::host::processes::Processes;
 use crate::model::Model;
 use crate::model::testing::sample_at;
-use crate::sample::Sample;
+use crate::sample::{Sample, SocketSample};
+use crate::source::{Source, SourceError};
 
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
+
+/// A source of samples, and of one established socket of age 1 s and one of age 2 s.
+struct Canned(fn() -> Sample, Processes);
+
+impl Source for Canned {
+    fn sample(&mut self, _census: bool) -> Result<Sample, SourceError> {
+        Ok((self.0)())
+    }
+
+    fn sockets(
+        &mut self,
+        is_wanted: &dyn Fn(u64) -> bool,
+        each: &mut dyn FnMut(&SocketSample),
+    ) -> Result<Vec<String>, SourceError> {
+        for age in (1..=2).filter(|_| is_wanted(7)) {
+            let end = |port| SocketAddr::from(([10, 0, 0, 1], port));
+            let socket = SocketSample::new(7, TcpState::Established, end(80), end(age));
+            each(&SocketSample { age: Some(Duration::from_secs(age.into())), ..socket });
+        }
+        Ok(Vec::new())
+    }
+
+    fn processes(&mut self) -> &mut Processes {
+        &mut self.1
+    }
+}
 
 struct Server {
     address: SocketAddr,
@@ -39,7 +68,8 @@ impl Server {
             let mut model = Model::default();
             publisher.publish(model.apply(sample()));
             std::thread::spawn(move || {
-                while publisher.wait(Duration::from_secs(50)) == Wake::Asked {
+                while let Wake::Asked(mut asked) = publisher.wait(Duration::from_secs(50)) {
+                    asked.answer(&mut Canned(sample, Processes::default()));
                     publisher.publish(model.apply(sample()));
                 }
             });
@@ -111,7 +141,7 @@ fn every_route_of_the_index_answers() {
     let index = server.get("/");
     assert_eq!((index.code, index.kind.as_str()), (200, TEXT));
     let routes: Vec<_> = index.body.lines().filter(|line| line.starts_with('/')).collect();
-    assert_eq!(routes.len(), 6);
+    assert_eq!(routes.len(), 7);
     for route in routes {
         let path = route.split(['[', ' ']).next().expect("a path");
         assert_eq!(server.get(path).code, 200, "{path}");
@@ -163,10 +193,43 @@ fn what_cannot_be_answered_is_said() {
 }
 
 #[test]
+fn sockets_are_filtered_ordered_and_limited() {
+    let server = Server::start(Some(now));
+    let asked = |query: &str| {
+        let answer = server.get(&format!("/api/v1/sockets?{query}"));
+        assert_eq!((answer.code, answer.kind.as_str()), (200, JSON), "{query}: {}", answer.body);
+        let body: serde_json::Value = serde_json::from_str(&answer.body).expect("JSON");
+        let ages: Vec<_> =
+            body["sockets"].as_array().expect("a list").iter().map(|one| one["age"].as_f64()).collect();
+        (ages, body["total"].as_u64(), body["truncated"].as_bool())
+    };
+    let (old, young) = (Some(2.0), Some(1.0));
+    assert_eq!(asked("limit=5"), (vec![old, young], Some(2), Some(false)));
+    assert_eq!(asked("limit=1"), (vec![old], Some(2), Some(true)));
+    assert_eq!(asked("limit=0"), (vec![], Some(2), Some(true)));
+    assert_eq!(asked("state=estab&netns=7&dport=1"), (vec![young], Some(1), Some(false)));
+    assert_eq!(asked("filter=older-than%201500ms"), (vec![old], Some(1), Some(false)));
+    assert_eq!(asked("filter=netns=8"), (vec![], Some(0), Some(false)));
+    server.refuses("/api/v1/sockets", 400, "a filter or a limit is needed");
+    server.refuses("/api/v1/sockets?limit=10001", 400, "no number up to 10000");
+    server.refuses("/api/v1/sockets?netns=8", 404, "no network namespace has the inode number 8");
+    let caret = "column 6: \"http\" is no number\n  port=http\n       ^^^^\nexpected a port";
+    server.refuses("/api/v1/sockets?filter=port=http", 400, caret);
+    server.end();
+}
+
+#[test]
 fn before_the_first_report_it_is_alive_and_not_ready() {
     let server = Server::start(None);
     assert_eq!(server.get("/healthz").code, 200);
-    for path in ["/readyz", "/metrics", "/api/v1/status", "/api/v1/states", "/api/v1/transitions"] {
+    for path in [
+        "/readyz",
+        "/metrics",
+        "/api/v1/status",
+        "/api/v1/states",
+        "/api/v1/transitions",
+        "/api/v1/sockets?limit=1",
+    ] {
         server.refuses(path, 503, "no figures yet");
     }
     server.end();

@@ -11,19 +11,23 @@ use tcpwatch_common::TcpState;
 use super::namespaces::Namespaces;
 use super::{Source, SourceError};
 use crate::host::netns::{NetnsHandle, within};
+use crate::host::processes::Processes;
 use crate::host::{diag, proc_net};
-use crate::sample::{Census, HostLimits, NamespaceSample, Plan, RingSample, Sample, SourceKind, StateCounts};
+use crate::sample::{
+    Census, HostLimits, NamespaceSample, RingSample, Sample, SocketSample, SourceKind, StateCounts,
+};
 
 /// Counts sockets over netlink.
 #[derive(Debug)]
 pub struct Fallback {
     opened: Instant,
     namespaces: Namespaces,
+    processes: Processes,
 }
 
 impl Fallback {
     pub fn open() -> Result<Self, SourceError> {
-        Ok(Self { opened: Instant::now(), namespaces: Namespaces::look()? })
+        Ok(Self { opened: Instant::now(), namespaces: Namespaces::look()?, processes: Processes::default() })
     }
 
     fn namespace(&self, handle: &NetnsHandle, problems: &mut Vec<String>) -> NamespaceSample {
@@ -51,10 +55,6 @@ impl Fallback {
 }
 
 impl Source for Fallback {
-    fn set_plan(&mut self, _plan: Plan) {
-        // Without programs there are no surveys.
-    }
-
     fn sample(&mut self, _census: bool) -> Result<Sample, SourceError> {
         self.namespaces.refresh(std::iter::empty())?;
         let mut problems = Vec::new();
@@ -77,6 +77,55 @@ impl Source for Fallback {
             problems,
             kernel_memory: None,
         })
+    }
+
+    fn sockets(
+        &mut self,
+        is_wanted: &dyn Fn(u64) -> bool,
+        each: &mut dyn FnMut(&SocketSample),
+    ) -> Result<Vec<String>, SourceError> {
+        self.namespaces.refresh(std::iter::empty())?;
+        let mut problems = Vec::new();
+        for handle in self.namespaces.all().iter().filter(|handle| is_wanted(handle.inode)) {
+            let each = &mut |told: &diag::DiagSocket| socket(handle.inode, told).iter().for_each(&mut *each);
+            match within(handle, || list(each)) {
+                Ok(Ok(())) => {}
+                Ok(Err(problem)) => problems.push(format!("network namespace {}: {problem}", handle.inode)),
+                Err(error) => problems.push(error.to_string()),
+            }
+        }
+        Ok(problems)
+    }
+
+    fn processes(&mut self) -> &mut Processes {
+        &mut self.processes
+    }
+}
+
+/// What netlink knows of a socket.
+fn socket(netns: u64, told: &diag::DiagSocket) -> Option<SocketSample> {
+    let state = TcpState::from_kernel(told.state.into())?;
+    let mut socket = SocketSample::new(netns, state, told.local, told.remote);
+    // Without an inode no process has it, and 0 is no user's number.
+    if told.inode != 0 {
+        socket.inode = Some(told.inode.into());
+        socket.uid = Some(told.uid);
+    }
+    // A listener's queues hold connections; mini-sockets have none.
+    let may_be_mini = matches!(state, TcpState::TimeWait | TcpState::FinWait2 | TcpState::SynRecv);
+    if state != TcpState::Listen && (told.inode != 0 || !may_be_mini) {
+        socket.recv_queue = Some(told.rqueue.into());
+        socket.send_queue = Some(told.wqueue.into());
+    }
+    Some(socket)
+}
+
+/// Tells of the sockets of the calling thread's namespace.
+fn list(mut each: impl FnMut(&diag::DiagSocket)) -> Result<(), String> {
+    match diag::dump(diag::ALL_STATES, &mut each) {
+        Ok(_) => Ok(()),
+        Err(diag::DiagError::Unsupported { .. }) => proc_net::dump(each).map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
     }
 }
 

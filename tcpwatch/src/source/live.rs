@@ -1,26 +1,29 @@
 //! The live kernel: counters of the eBPF programs, held beside the kernel's own.
 
+mod namespace;
+mod sockets;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use tcpwatch_common::cell;
 use tcpwatch_common::event::{Event, Namespace};
-use tcpwatch_common::{TcpState, cell};
 
-use super::convert::{add_illegal, by_index, has_listened, kernel_counters, listener, minis, remotes};
+use super::convert::{add_illegal, by_index, listener, remotes};
 use super::namespaces::Namespaces;
 use super::retire::Retired;
 use super::settings::{Settings, limits};
-use super::survey::{Around, Surveyor};
+use super::survey::Surveyor;
 use super::{Source, SourceError};
 use crate::host::netns::{NetnsHandle, within};
-use crate::host::procfs::{NetCounters, OF_THREAD};
+use crate::host::owner::sees_host_pids;
+use crate::host::processes::Processes;
 use crate::kernel::{self, Counters, Kernel, Listeners, Options, Remotes, Ring};
-use crate::model::states::whole_sockets;
+use crate::process::Process;
 use crate::sample::{
-    Census, ListenerSample, Minis, NamespaceSample, Plan, ProgramSample, RingSample, Sample, SourceKind,
-    StateCounts, Sysctls,
+    Census, ListenerSample, NamespaceSample, Plan, ProgramSample, RemoteSample, RingSample, Sample,
+    SocketSample, SourceKind,
 };
 
 /// A census without being asked may take this part of the time: one in so many.
@@ -48,19 +51,11 @@ pub struct Live {
     census_due: Instant,
     retired: Retired,
     kernel_memory: Option<u64>,
+    processes: Processes,
+    /// Numbers of processes that the kernel side tells are those of our `/proc`.
+    sees_host_pids: bool,
     buffer: String,
     on_event: Box<dyn FnMut(&Event) + Send>,
-}
-
-/// What is read while the thread is inside a namespace.
-struct Inside {
-    before: Option<NetCounters>,
-    cells: cell::Row,
-    adopted: [u64; 16],
-    after: Option<NetCounters>,
-    census: Option<(StateCounts, Minis)>,
-    sysctls: Option<Arc<Sysctls>>,
-    problem: Option<String>,
 }
 
 impl Live {
@@ -91,6 +86,8 @@ impl Live {
             census_due: Instant::now(),
             retired: Retired::new(options.namespaces, options.retire_after),
             kernel_memory: kernel::map_memory(),
+            processes: Processes::default(),
+            sees_host_pids: sees_host_pids(),
             buffer: String::new(),
             on_event: Box::new(on_event),
         };
@@ -161,94 +158,11 @@ impl Live {
         Ok(())
     }
 
-    /// One namespace, by its newest row of counters.
-    fn namespace(
-        &mut self,
-        handle: &NetnsHandle,
-        met: Option<&(u64, Namespace)>,
-        census: bool,
-    ) -> Result<(NamespaceSample, Option<String>), SourceError> {
-        let inside = match within(handle, || self.inside(handle.inode, met.map(|(_, met)| met.row), census)) {
-            Ok(inside) => inside?,
-            Err(error) => {
-                let (cells, adopted) = self.row(met.map(|(_, met)| met.row))?;
-                Inside {
-                    before: None,
-                    cells,
-                    adopted,
-                    after: None,
-                    census: None,
-                    sysctls: None,
-                    problem: Some(error.to_string()),
-                }
-            }
-        };
-        if let Some((counts, minis)) = inside.census {
-            let census = Census { elapsed: self.opened.elapsed(), counts, minis: Some(minis) };
-            self.census.insert(handle.inode, census);
-        }
-        let sample = NamespaceSample {
-            inode: handle.inode,
-            generation: met.map_or(0, |(generation, _)| *generation),
-            name: handle.name.clone(),
-            is_own: handle.is_own,
-            is_alive: true,
-            cells: Some(inside.cells),
-            adopted: by_index(&inside.adopted),
-            illegal: Vec::new(),
-            is_complete: self.settled.contains(&handle.inode),
-            census: self.census.get(&handle.inode).copied(),
-            kernel: inside.before.zip(inside.after).map(|(a, b)| (kernel_counters(&a), kernel_counters(&b))),
-            counters: inside.after,
-            sysctls: inside.sysctls,
-            survey: self.surveyor.of(handle.inode),
-        };
-        Ok((sample, inside.problem))
-    }
-
     fn row(&self, row: Option<u32>) -> Result<(cell::Row, [u64; 16]), SourceError> {
         match row {
             Some(row) => Ok((self.counters.cells(row)?, self.counters.adopted(row)?)),
             None => Ok(([0; cell::CELLS], [0; 16])),
         }
-    }
-
-    fn inside(&mut self, inode: u64, row: Option<u32>, census: bool) -> Result<Inside, SourceError> {
-        let mut problem = None;
-        let dir = Path::new(OF_THREAD);
-        let mut read = |buffer: &mut String| {
-            NetCounters::read(dir, buffer).map_err(|error| problem = Some(error.to_string())).ok()
-        };
-        let before = read(&mut self.buffer);
-        let (cells, adopted) = self.row(row)?;
-        let after = read(&mut self.buffer);
-        let sysctls = self.settings.of(inode);
-        let counts = counts(&cells, &adopted, after.as_ref());
-        // A walk costs milliseconds however few sockets there are. Half-open requests can outlive their listener, so
-        // an empty namespace is only sure of having none if it never had a listener.
-        let empty = after.as_ref().is_some_and(NetCounters::no_sockets) && !has_listened(&cells, &adopted);
-        let walked = if self.surveyor.is_due(inode, &counts) {
-            let around = Around {
-                inode,
-                sysctls: &sysctls,
-                listeners: &self.listening,
-                elapsed: self.opened.elapsed(),
-            };
-            Some(self.surveyor.survey(&mut self.kernel, &mut self.counters, &counts, &around))
-        } else if census && empty {
-            Some(Ok([0; _]))
-        } else {
-            census.then(|| self.kernel.census(&mut self.counters))
-        };
-        let census = match walked {
-            None => None,
-            Some(Ok(counts)) => Some((by_index(&counts), minis(&counts))),
-            Some(Err(error)) => {
-                problem = Some(error.to_string());
-                None
-            }
-        };
-        Ok(Inside { before, cells, adopted, after, census, sysctls: Some(sysctls), problem })
     }
 
     /// Every namespace that exists, and every other that has counters.
@@ -331,6 +245,23 @@ impl Live {
         Ok(self.retired.with(folded))
     }
 
+    /// The processes that a sample speaks of.
+    fn name_processes(
+        &mut self,
+        namespaces: &[NamespaceSample],
+        remotes: &[RemoteSample],
+    ) -> BTreeMap<u32, Arc<Process>> {
+        if !self.sees_host_pids {
+            // The numbers would mean other processes here.
+            return BTreeMap::new();
+        }
+        let surveys = namespaces.iter().filter_map(|namespace| namespace.survey.as_ref());
+        let groups = surveys.flat_map(|survey| &survey.groups).filter_map(|group| group.pid);
+        let listening = self.listening.iter().filter_map(|listener| listener.pid);
+        let remotes = remotes.iter().filter_map(|remote| remote.pid);
+        self.processes.describe(listening.chain(groups).chain(remotes))
+    }
+
     fn programs(&self) -> Vec<ProgramSample> {
         let of = |program: &kernel::ProgramStatus| {
             let stats = program.fd.and_then(kernel::run_stats).unwrap_or_default();
@@ -346,15 +277,6 @@ impl Live {
         };
         self.kernel.programs().iter().map(of).collect()
     }
-}
-
-/// Sockets by state as far as they are known without a walk: whole ones, and mini-sockets as TIME_WAIT.
-fn counts(cells: &cell::Row, adopted: &[u64; 16], counters: Option<&NetCounters>) -> StateCounts {
-    let known =
-        NamespaceSample { cells: Some(*cells), adopted: by_index(adopted), ..NamespaceSample::default() };
-    let mut counts = whole_sockets(&known).unwrap_or_default();
-    counts[TcpState::TimeWait.index()] = counters.map_or(0, |counters| counters.sock.tw);
-    counts
 }
 
 impl Source for Live {
@@ -382,6 +304,8 @@ impl Source for Live {
         }
         self.kernel.flush_log();
         self.ring.drain(DRAIN_LIMIT, &mut self.on_event);
+        let remotes = remotes(self.remotes.read(), self.remotes.clients());
+        let processes = self.name_processes(&namespaces, &remotes);
         // After the drain: what is counted as seen by now and not delivered is still in the ring.
         let host = self.counters.host()?;
         let names = self.kernel.reset_reasons();
@@ -393,8 +317,8 @@ impl Source for Live {
             namespaces,
             reset_reasons: names.iter().cloned().zip(reasons).filter(|(name, _)| !name.is_empty()).collect(),
             listeners: self.listening.clone(),
-            remotes: remotes(self.remotes.read(), self.remotes.clients()),
-            processes: BTreeMap::new(),
+            remotes,
+            processes,
             limits,
             programs: self.programs(),
             lost_fields: self
@@ -413,5 +337,17 @@ impl Source for Live {
             problems,
             kernel_memory: self.kernel_memory,
         })
+    }
+
+    fn sockets(
+        &mut self,
+        is_wanted: &dyn Fn(u64) -> bool,
+        each: &mut dyn FnMut(&SocketSample),
+    ) -> Result<Vec<String>, SourceError> {
+        self.walk(is_wanted, each)
+    }
+
+    fn processes(&mut self) -> &mut Processes {
+        &mut self.processes
     }
 }

@@ -15,8 +15,8 @@ struct Floor {
 const FLOORS: [Floor; 5] = [
     Floor { modules: &["causes", "finding", "process"], apart: false },
     Floor { modules: &["sample"], apart: false },
-    Floor { modules: &["explain", "host", "kernel", "model", "record"], apart: true },
-    Floor { modules: &["config", "detect", "feed", "serve", "source", "view"], apart: false },
+    Floor { modules: &["explain", "filter", "host", "kernel", "model", "record"], apart: true },
+    Floor { modules: &["config", "detect", "feed", "question", "serve", "source", "view"], apart: false },
     Floor { modules: &["cli", "daemon"], apart: false },
 ];
 

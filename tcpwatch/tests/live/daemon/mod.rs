@@ -2,6 +2,7 @@
 
 mod cli;
 mod process;
+mod sockets;
 
 use std::net::TcpListener;
 

@@ -1,0 +1,53 @@
+//! What a filter asks about one socket.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tcpwatch_common::TcpState;
+use tcpwatch_common::host::Role;
+
+use crate::process::Process;
+use crate::sample::SocketSample;
+
+/// The facts of one socket; what is `None` is not known, or does not exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketFacts<'a> {
+    /// As `ss` shows it; half-open requests are [`TcpState::NewSynRecv`].
+    pub state: TcpState,
+    pub local: SocketAddr,
+    /// Listeners have none.
+    pub remote: Option<SocketAddr>,
+    pub netns: u64,
+    /// Time in the state.
+    pub age: Option<Duration>,
+    pub role: Option<Role>,
+    pub pid: Option<u32>,
+    pub process: Option<&'a str>,
+    pub container: Option<&'a str>,
+    pub container_name: Option<&'a str>,
+    pub uid: Option<u32>,
+    pub user: Option<&'a str>,
+}
+
+impl<'a> SocketFacts<'a> {
+    /// `user` is the name of the socket's user.
+    pub fn new(socket: &SocketSample, owner: Option<&'a Process>, user: Option<&'a str>) -> Self {
+        Self {
+            state: socket.state,
+            local: socket.local,
+            remote: (socket.remote.port() != 0).then_some(socket.remote),
+            netns: socket.netns,
+            age: socket.age,
+            role: socket.role,
+            pid: socket.pid,
+            process: owner.and_then(|owner| owner.command.as_deref()),
+            container: owner
+                .and_then(|owner| owner.container.as_ref())
+                .map(|container| container.id.as_str()),
+            container_name: None,
+            uid: socket.uid.or_else(|| owner.and_then(|owner| owner.uid)),
+            user: user
+                .or_else(|| owner.filter(|_| socket.uid.is_none()).and_then(|owner| owner.user.as_deref())),
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! A single test: a word, its values, and whether a socket passes.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use tcpwatch_common::TcpState;
+use tcpwatch_common::host::Role;
+
+use super::facts::SocketFacts;
+use super::number::Numbers;
+use super::value::{Prefix, Text, Time, User, is_like};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Test {
+    State(Vec<TcpState>),
+    Port(End, Numbers),
+    Address(Side, Vec<Prefix>),
+    /// Names that may have wildcards.
+    Process(Vec<String>),
+    Pid(Numbers),
+    Container(Vec<String>),
+    Netns(Numbers),
+    OlderThan(Duration),
+    Role(Vec<Role>),
+    User(Vec<User>),
+}
+
+/// Whose port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Either,
+    Only(Side),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Local,
+    Remote,
+}
+
+impl Test {
+    pub(super) fn matches(&self, socket: &SocketFacts<'_>) -> bool {
+        let local = Some(socket.local);
+        match self {
+            Self::State(states) => states.iter().any(|state| is_shown_as(socket.state, *state)),
+            Self::Port(end, numbers) => {
+                let (local, remote) = (*end != End::Only(Side::Remote), *end != End::Only(Side::Local));
+                let has = |port: u16| numbers.contain(port.into());
+                (local && has(socket.local.port()))
+                    || (remote && socket.remote.is_some_and(|end| has(end.port())))
+            }
+            Self::Address(side, prefixes) => {
+                let end = if *side == Side::Local { local } else { socket.remote };
+                let has = |ip: IpAddr| prefixes.iter().any(|prefix| prefix.contains(ip));
+                end.is_some_and(|end| has(end.ip()))
+            }
+            Self::Process(patterns) => {
+                socket.process.is_some_and(|name| patterns.iter().any(|pattern| is_like(pattern, name)))
+            }
+            Self::Pid(numbers) => socket.pid.is_some_and(|pid| numbers.contain(pid.into())),
+            Self::Container(wanted) => wanted.iter().any(|wanted| {
+                socket.container.is_some_and(|id| id.starts_with(wanted.as_str()))
+                    || socket.container_name == Some(wanted)
+            }),
+            Self::Netns(numbers) => numbers.contain(socket.netns),
+            Self::OlderThan(limit) => socket.age.is_some_and(|age| age > *limit),
+            Self::Role(roles) => socket.role.is_some_and(|role| roles.contains(&role)),
+            Self::User(users) => users.iter().any(|user| match user {
+                User::Name(name) => socket.user == Some(name),
+                User::Uid(uid) => socket.uid == Some(*uid),
+            }),
+        }
+    }
+}
+
+/// Half-open requests are shown as `syn_recv`, and can be asked for alone.
+fn is_shown_as(state: TcpState, wanted: TcpState) -> bool {
+    state == wanted || (state == TcpState::NewSynRecv && wanted == TcpState::SynRecv)
+}
+
+impl fmt::Display for Test {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::State(states) => list(f, "state", states.iter().map(|state| state.name())),
+            Self::Port(End::Either, numbers) => write!(f, "port{numbers}"),
+            Self::Port(End::Only(Side::Local), numbers) => write!(f, "sport{numbers}"),
+            Self::Port(End::Only(Side::Remote), numbers) => write!(f, "dport{numbers}"),
+            Self::Address(Side::Local, prefixes) => list(f, "local", prefixes.iter()),
+            Self::Address(Side::Remote, prefixes) => list(f, "peer", prefixes.iter()),
+            Self::Process(names) => list(f, "process", names.iter().map(|name| Text(name))),
+            Self::Pid(numbers) => write!(f, "pid{numbers}"),
+            Self::Container(names) => list(f, "container", names.iter().map(|name| Text(name))),
+            Self::Netns(numbers) => write!(f, "netns{numbers}"),
+            Self::OlderThan(limit) => write!(f, "older-than={}", Time(*limit)),
+            Self::Role(roles) => list(f, "role", roles.iter().map(|role| role.name())),
+            Self::User(users) => list(f, "user", users.iter()),
+        }
+    }
+}
+
+fn list(
+    f: &mut fmt::Formatter<'_>,
+    word: &str,
+    values: impl Iterator<Item = impl fmt::Display>,
+) -> fmt::Result {
+    f.write_str(word)?;
+    for (place, value) in values.enumerate() {
+        write!(f, "{}{value}", if place == 0 { "=" } else { "," })?;
+    }
+    Ok(())
+}

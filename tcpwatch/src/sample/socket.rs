@@ -1,0 +1,98 @@
+//! A single socket, as a walk over all sockets tells of it. Never kept: there can be a million of them.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tcpwatch_common::TcpState;
+use tcpwatch_common::host::Role;
+
+/// One socket now; what is `None` is not known.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SocketSample {
+    /// Tells it from all others while it lives; not the kernel's address.
+    pub id: Option<u64>,
+    /// Inode number of the network namespace.
+    pub netns: u64,
+    /// As `ss` shows it; half-open requests are [`TcpState::NewSynRecv`].
+    pub state: TcpState,
+    /// IPv4 addresses of IPv6 sockets are IPv4 addresses here.
+    pub local: SocketAddr,
+    /// Port 0 if there is none.
+    pub remote: SocketAddr,
+    /// It is an IPv6 socket with IPv4 addresses.
+    pub mapped: bool,
+    /// Time in the state; unknown for mini-sockets, and for sockets that have been in it for longer than tcpwatch runs.
+    pub age: Option<Duration>,
+    /// Time since birth.
+    pub lifetime: Option<Duration>,
+    /// Which side opened the connection; listeners have none.
+    pub role: Option<Role>,
+    /// Host pid of the owner.
+    pub pid: Option<u32>,
+    /// The user that it belongs to; not known once no process has it.
+    pub uid: Option<u32>,
+    /// By which descriptors of processes lead to it; `None` if none does.
+    pub inode: Option<u64>,
+    /// Bytes that the application has not read.
+    pub recv_queue: Option<u64>,
+    /// Bytes that the peer has not acknowledged, or that wait to be sent.
+    pub send_queue: Option<u64>,
+    pub retransmits: Option<u64>,
+    pub rtt: Option<Duration>,
+    pub keepalive: Option<bool>,
+    /// Whether a process has taken it out of the accept queue.
+    pub accepted: Option<bool>,
+}
+
+impl SocketSample {
+    /// A socket of which nothing else is known.
+    pub fn new(netns: u64, state: TcpState, local: SocketAddr, remote: SocketAddr) -> Self {
+        let is_v4 = |end: SocketAddr| end.ip().to_canonical().is_ipv4();
+        Self {
+            id: None,
+            netns,
+            state,
+            local: canonical(local),
+            remote: canonical(remote),
+            mapped: (local.is_ipv6() && is_v4(local)) || (remote.is_ipv6() && is_v4(remote)),
+            age: None,
+            lifetime: None,
+            role: None,
+            pid: None,
+            uid: None,
+            inode: None,
+            recv_queue: None,
+            send_queue: None,
+            retransmits: None,
+            rtt: None,
+            keepalive: None,
+            accepted: None,
+        }
+    }
+}
+
+fn canonical(end: SocketAddr) -> SocketAddr {
+    SocketAddr::new(end.ip().to_canonical(), end.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mapped_addresses_are_ipv4() {
+        let end = |text: &str| text.parse::<SocketAddr>().expect("an address");
+        let socket = SocketSample::new(
+            1,
+            TcpState::Established,
+            end("[::ffff:10.0.0.1]:80"),
+            end("[::ffff:10.0.0.2]:9"),
+        );
+        assert_eq!((socket.local, socket.remote), (end("10.0.0.1:80"), end("10.0.0.2:9")));
+        assert!(socket.mapped);
+        let socket = SocketSample::new(1, TcpState::Established, end("10.0.0.1:80"), end("10.0.0.2:9"));
+        assert!(!socket.mapped);
+        let socket = SocketSample::new(1, TcpState::Listen, end("[::]:80"), end("[::]:0"));
+        assert_eq!((socket.local, socket.mapped), (end("[::]:80"), false));
+    }
+}
