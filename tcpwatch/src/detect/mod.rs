@@ -5,20 +5,27 @@
 //! history. No clock, no I/O, nothing that can fail.
 
 pub mod close_wait_buildup;
+pub mod closing_stuck;
 pub mod engine;
+pub mod illegal_transition;
+pub mod memory_pressure;
+pub mod port_exhaustion;
+pub mod silent_peer;
 mod tell;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod thresholds;
+pub mod time_wait_storm;
+pub mod zero_window_stall;
 
 use std::sync::Arc;
 
 use crate::finding::Candidate;
 use crate::model::Window;
 use crate::sample::Sample;
-use engine::{Engine, Moment};
 pub use engine::Findings;
-pub use thresholds::Thresholds;
+use engine::{Engine, Moment};
+pub use thresholds::{Thresholds, aged_after, survey_is_due, trouble_after};
 
 /// Looks at samples as they come.
 #[derive(Debug, Default)]
@@ -42,9 +49,16 @@ impl Detectors {
     }
 }
 
-/// Everything that is wrong at the window's newest sample.
+/// Everything that is wrong at the window's newest sample, in the order of [`crate::finding::Kind::ALL`].
 pub fn detect(window: &Window, thresholds: &Thresholds) -> Vec<Candidate> {
-    let mut found = close_wait_buildup::detect(window, &thresholds.close_wait_buildup);
-    found.sort_by_key(|candidate| candidate.kind);
+    let mut found = Vec::new();
+    found.extend(close_wait_buildup::detect(window, &thresholds.close_wait_buildup));
+    found.extend(time_wait_storm::detect(window, &thresholds.time_wait_storm));
+    found.extend(port_exhaustion::detect(window, &thresholds.port_exhaustion));
+    found.extend(closing_stuck::detect(window, &thresholds.closing_stuck));
+    found.extend(silent_peer::detect(window, &thresholds.silent_peer));
+    found.extend(zero_window_stall::detect(window, &thresholds.zero_window_stall));
+    found.extend(memory_pressure::detect(window, &thresholds.memory_pressure));
+    found.extend(illegal_transition::detect(window, &thresholds.illegal_transition));
     found
 }
