@@ -8,6 +8,7 @@
 
 pub mod causes;
 pub mod cli;
+pub mod config;
 pub mod daemon;
 pub mod detect;
 pub mod feed;

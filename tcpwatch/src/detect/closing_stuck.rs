@@ -35,13 +35,21 @@ pub struct Limits {
     pub min_count: u64,
     /// How far beyond the allowed time.
     pub slack: Duration,
-    /// How old a closing socket must be to be counted, whatever the settings allow.
+    /// How long a socket must be in FIN_WAIT1, CLOSING or LAST_ACK to be counted, whatever the settings allow.
     pub age: Duration,
+    /// The same for an orphan in FIN_WAIT2.
+    pub fin_wait2_age: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { min_count: 5, slack: Duration::from_secs(15), age: Duration::from_secs(65) }
+        Self {
+            min_count: 5,
+            slack: Duration::from_secs(15),
+            // What the default settings allow, and the slack: those that are counted are late ones then.
+            age: Duration::from_secs(220),
+            fin_wait2_age: Duration::from_secs(75),
+        }
     }
 }
 

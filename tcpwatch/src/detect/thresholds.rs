@@ -36,6 +36,7 @@ pub fn aged_after(thresholds: &Thresholds) -> [Duration; TcpState::COUNT] {
     for state in closing_stuck::STATES {
         ages[state.index()] = thresholds.closing_stuck.age;
     }
+    ages[TcpState::FinWait2.index()] = thresholds.closing_stuck.fin_wait2_age;
     let troubles = [Trouble::Unacknowledged, Trouble::PeerWindowZero, Trouble::OwnWindowZero];
     let shortest = troubles.into_iter().map(|trouble| trouble_after(thresholds, trouble)).min();
     ages[TcpState::Established.index()] = shortest.unwrap_or(Duration::MAX);
@@ -79,7 +80,8 @@ mod tests {
     fn ages_are_those_of_the_detectors() {
         let ages = aged_after(&Thresholds::default());
         assert_eq!(ages[TcpState::CloseWait.index()], Duration::from_mins(1));
-        assert_eq!(ages[TcpState::LastAck.index()], Duration::from_secs(65));
+        assert_eq!(ages[TcpState::LastAck.index()], Duration::from_secs(220));
+        assert_eq!(ages[TcpState::FinWait2.index()], Duration::from_secs(75));
         assert_eq!(ages[TcpState::Established.index()], Duration::from_secs(30));
         assert_eq!(ages[TcpState::Listen.index()], Duration::MAX);
         assert_eq!(trouble_after(&Thresholds::default(), Trouble::NoKeepalive), Duration::from_hours(2));
