@@ -54,12 +54,11 @@ pub struct Group {
     pub orphan: bool,
     pub trouble: Trouble,
     pub count: u64,
-    /// Those in their state for at least [`Survey::aged_after`]; with a trouble, those that have had it for as long
-    /// as counts for that trouble.
+    /// Those in their state for at least [`Survey::aged_after`].
     pub aged: u64,
     /// Those whose time in their state is not known (older than the daemon); not among the aged.
     pub unknown_age: u64,
-    /// The longest known time in the state; with a trouble, the longest time that it has lasted.
+    /// The longest known time in the state.
     pub oldest: Duration,
     /// Bytes received that the application has not read.
     pub unread_bytes: u64,
