@@ -263,38 +263,6 @@ pub struct Namespace {
     pub inode: u32,
 }
 
-/// A listener that had to send SYN-ACKs again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub struct Listener {
-    pub synack_retransmits: u64,
-    pub local: [u8; 16],
-    pub netns: u32,
-    pub local_port: u16,
-    pub family: u8,
-    pub padding: [u8; 1],
-}
-
-impl Listener {
-    pub const SIZE: usize = size_of::<Self>();
-
-    /// Reads a record as the kernel side wrote it; `None` if the length is wrong.
-    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        if bytes.len() != Self::SIZE {
-            return None;
-        }
-        let mut reader = Reader { bytes };
-        Some(Self {
-            synack_retransmits: u64::from_ne_bytes(reader.take()?),
-            local: reader.take()?,
-            netns: u32::from_ne_bytes(reader.take()?),
-            local_port: u16::from_ne_bytes(reader.take()?),
-            family: reader.byte()?,
-            padding: reader.take()?,
-        })
-    }
-}
-
 /// Sockets by kernel state number as one walk of the iterator found them.
 pub type Census = [u64; CENSUS_SLOTS];
 

@@ -15,7 +15,7 @@ use tcpwatch_common::state::TcpState;
 use crate::emit;
 use crate::maps::{CENSUS_COUNTS, CONTROL, salt};
 use crate::namespace::row_of;
-use crate::programs::{add_shared, adopt};
+use crate::programs::{add_shared, adopt, listener};
 use crate::read::{Any, Typed};
 use crate::table;
 
@@ -24,7 +24,7 @@ use crate::table;
 pub(crate) struct IterContext {
     meta: *const Meta,
     /// Null at the end of the walk.
-    socket: *const u8,
+    pub(super) socket: *const u8,
     uid: u32,
 }
 
@@ -34,6 +34,7 @@ struct Meta {
     seq: *mut c_void,
 }
 
+const LISTEN: u8 = TcpState::Listen as u8;
 const FIN_WAIT2: u8 = TcpState::FinWait2 as u8;
 const CLOSE: u8 = TcpState::Close as u8;
 const TIME_WAIT: u8 = TcpState::TimeWait as u8;
@@ -50,6 +51,13 @@ fn census(ctx: *mut IterContext) -> i32 {
     }
     let socket = Typed(socket);
     let state = shown_state(socket);
+    tally(socket, state);
+    0
+}
+
+/// Counts a socket, and meets it if it is older than the programs.
+#[inline(always)]
+pub(super) fn tally(socket: Typed, state: u8) {
     if let Some(counts) = CENSUS_COUNTS.get_ptr_mut(0) {
         let is_mini = state == FIN_WAIT2 && !is_full(state, socket);
         let slot = if is_mini { FIN_WAIT2_MINIS } else { state as usize & (CENSUS_SLOTS - 1) };
@@ -58,8 +66,10 @@ fn census(ctx: *mut IterContext) -> i32 {
     }
     if is_full(state, socket) && CONTROL.get(0).is_some_and(|control| control.phase == phase::ADOPTING) {
         meet(socket, state);
+        if state == LISTEN {
+            listener::met(socket, 0);
+        }
     }
-    0
 }
 
 /// Writes one [`Row`] for each socket of a namespace.
@@ -84,7 +94,7 @@ fn rows(ctx: *mut IterContext) -> i32 {
 
 /// The state as `ss` shows it: a TIME_WAIT mini-socket may stand for FIN_WAIT2.
 #[inline(always)]
-fn shown_state(socket: Typed) -> u8 {
+pub(super) fn shown_state(socket: Typed) -> u8 {
     let state: u8 = socket.load(Field::State);
     if state == TIME_WAIT {
         return socket.any().read::<u8>(Field::TimeWaitSubstate).unwrap_or(TIME_WAIT);
@@ -94,7 +104,7 @@ fn shown_state(socket: Typed) -> u8 {
 
 /// Whether it is a whole socket, not a mini-socket.
 #[inline(always)]
-fn is_full(shown: u8, socket: Typed) -> bool {
+pub(super) fn is_full(shown: u8, socket: Typed) -> bool {
     shown != NEW_SYN_RECV && shown != CLOSE && socket.load::<u8>(Field::State) != TIME_WAIT
 }
 
