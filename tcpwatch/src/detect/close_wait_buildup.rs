@@ -125,7 +125,7 @@ impl<'a> Buildup<'a> {
             Owner::Port(_) => largest.pid.or_else(|| listener.and_then(|listener| listener.pid)),
         };
         let count = tell::sum(groups.iter().copied(), |group| group.count);
-        let growth = tell::earlier_survey(window, namespace, APART).and_then(|then| {
+        let growth = tell::oldest_survey(window, namespace, APART).and_then(|then| {
             let now = namespace.survey.as_ref()?.elapsed;
             let before = by_owner(&then.groups).remove(&(owner, never_accepted)).unwrap_or_default();
             let before = tell::sum(before, |group| group.count);

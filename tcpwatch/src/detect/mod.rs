@@ -25,7 +25,7 @@ use crate::model::Window;
 use crate::sample::Sample;
 pub use engine::Findings;
 use engine::{Engine, Moment};
-pub use thresholds::{Thresholds, aged_after, survey_is_due, trouble_after};
+pub use thresholds::{Thresholds, plan};
 
 /// Looks at samples as they come.
 #[derive(Debug, Default)]

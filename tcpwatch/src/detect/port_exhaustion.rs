@@ -15,7 +15,7 @@ use crate::sample::{NamespaceSample, RemoteSample, Sample, Tuple};
 /// Failures of this time count as going on.
 const RECENT: Duration = Duration::from_secs(15);
 /// `ip_local_port_range` of a kernel that was not told otherwise.
-const PORT_RANGE: (u16, u16) = (32_768, 60_999);
+pub(super) const PORT_RANGE: (u16, u16) = (32_768, 60_999);
 
 /// What it is measured by.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,7 +30,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { share: 0.8, critical_share: 0.95, min_used: 50 }
+        Self { share: 0.8, critical_share: 0.95, min_used: 500 }
     }
 }
 

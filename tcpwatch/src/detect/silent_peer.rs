@@ -1,7 +1,8 @@
 //! `silent_peer`: established connections whose peers may be gone without a word.
 //!
 //! A peer that loses power or is cut off sends no FIN. If data is under way the kernel finds out after many
-//! retransmits; if nothing is, only keepalive would, and by default sockets have none.
+//! retransmits; if nothing is, only keepalive would, and by default sockets have none. The source finds such sockets by
+//! the times given here.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,6 +14,9 @@ use super::tell::{self, span, who};
 use crate::finding::{Candidate, Evidence, Kind, Severity, Subject};
 use crate::model::Window;
 use crate::sample::{Group, NamespaceSample, Sample, Trouble};
+
+/// It must be found twice, so far apart.
+const APART: Duration = Duration::from_secs(8);
 
 /// What it is measured by.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,7 +36,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            unacknowledged_age: Duration::from_secs(30),
+            unacknowledged_age: Duration::from_secs(10),
             unacknowledged_count: 1,
             idle_age: Duration::from_hours(2),
             idle_count: 10,
@@ -52,10 +56,13 @@ pub(super) fn detect(window: &Window, limits: &Limits) -> Vec<Candidate> {
                 (Trouble::Unacknowledged, limits.unacknowledged_count, limits.unacknowledged_age),
                 (Trouble::NoKeepalive, limits.idle_count, limits.idle_age),
             ] {
-                let silent: Vec<&Group> = troubled(&groups, trouble, age);
-                let count = tell::sum(silent.iter().copied(), |group| group.aged);
-                if count >= least.max(1) && tell::share(count, whole) >= limits.min_share {
-                    let silence = Silence { sample, namespace, service, trouble, count, whole };
+                let silent = troubled(&groups, trouble);
+                let count = tell::sum(silent.iter().copied(), |group| group.count);
+                let enough = |count| count >= least.max(1) && tell::share(count, whole) >= limits.min_share;
+                // After a long silence anything that is sent is unacknowledged for a moment.
+                let lasts = || before(window, namespace, service, trouble).is_some_and(enough);
+                if enough(count) && lasts() {
+                    let silence = Silence { sample, namespace, service, trouble, count, whole, age };
                     found.extend(silence.candidate(&silent));
                 }
             }
@@ -76,10 +83,16 @@ pub(super) fn established(groups: &[Group]) -> BTreeMap<Service, Vec<&Group>> {
     all
 }
 
-/// Those with a trouble for so long.
-pub(super) fn troubled<'a>(groups: &[&'a Group], trouble: Trouble, age: Duration) -> Vec<&'a Group> {
-    let is_it = |group: &&Group| group.trouble == trouble && group.oldest >= age;
-    groups.iter().copied().filter(is_it).collect()
+/// Those with a trouble.
+pub(super) fn troubled<'a>(groups: &[&'a Group], trouble: Trouble) -> Vec<&'a Group> {
+    groups.iter().copied().filter(|group| group.trouble == trouble).collect()
+}
+
+/// How many of a service had the same trouble in the survey before the latest; `None` if there was none lately.
+fn before(window: &Window, namespace: &NamespaceSample, service: Service, trouble: Trouble) -> Option<u64> {
+    let survey = tell::earlier_survey(window, namespace, APART)?;
+    let groups = established(&survey.groups).remove(&service).unwrap_or_default();
+    Some(tell::sum(troubled(&groups, trouble), |group| group.count))
 }
 
 /// What a service's key ends with.
@@ -98,18 +111,19 @@ struct Silence<'a> {
     count: u64,
     /// Established connections of the service.
     whole: u64,
+    /// For at least so long.
+    age: Duration,
 }
 
 impl Silence<'_> {
     fn candidate(self, silent: &[&Group]) -> Option<Candidate> {
-        let Self { sample, namespace, service, count, .. } = self;
-        let largest = tell::largest(silent, |group| group.aged)?;
+        let Self { sample, namespace, service, count, age, .. } = self;
+        let largest = tell::largest(silent, |group| group.count)?;
         let (pid, port) = service;
         let is_active = largest.role == Some(Role::Active);
         let listener = (!is_active).then(|| tell::listener(sample, namespace.inode, port)).flatten();
         let pid = pid.or_else(|| listener.and_then(|listener| listener.pid));
         let owner = tell::process(sample, pid);
-        let oldest = tell::oldest(silent.iter().copied());
         let unsent = tell::sum(silent.iter().copied(), |group| group.unsent_bytes);
         let waits = self.trouble == Trouble::Unacknowledged;
         let verdict = if waits { "unacknowledged" } else { "no_keepalive" };
@@ -132,16 +146,16 @@ impl Silence<'_> {
             evidence: vec![
                 ("count", Evidence::Count(count)),
                 ("established", Evidence::Count(self.whole)),
-                ("oldest_seconds", Evidence::Number(oldest.as_secs_f64())),
+                ("silent_for_seconds", Evidence::Number(age.as_secs_f64())),
                 ("unsent_bytes", Evidence::Count(unsent)),
                 ("example_local", Evidence::Text(largest.example.local.to_string())),
                 ("example_remote", Evidence::Text(largest.example.remote.to_string())),
             ],
             summary: format!(
-                "{} of {} on port {port} heard nothing from their peers for up to {}, {what}",
+                "{} of {} on port {port} heard nothing from their peers for {} or more, {what}",
                 tell::sockets(count),
                 who(owner.as_deref()),
-                span(oldest)
+                span(age)
             ),
             meaning: self.meaning(unsent),
             advice: self.advice(&who(owner.as_deref())),
@@ -196,10 +210,10 @@ impl Silence<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::detect::testing::{assert_told, evidence, group, lasting};
+    use crate::detect::testing::{assert_told, evidence, group, lasting, surveyed, window};
 
-    fn quiet(trouble: Trouble, aged: u64, oldest: u64) -> Group {
-        Group { trouble, ..group(TcpState::Established, aged, aged, oldest) }
+    fn quiet(trouble: Trouble, count: u64) -> Group {
+        Group { trouble, ..group(TcpState::Established, count, 0, 0) }
     }
 
     fn healthy(count: u64) -> Group {
@@ -212,7 +226,7 @@ mod tests {
 
     #[test]
     fn peers_that_do_not_acknowledge_are_flagged() {
-        let lost = Group { unsent_bytes: 1_234, ..quiet(Trouble::Unacknowledged, 1, 40) };
+        let lost = Group { unsent_bytes: 1_234, ..quiet(Trouble::Unacknowledged, 1) };
         let all = found(&[lost, healthy(10)]);
         let [one] = all.as_slice() else { panic!("{all:?}") };
         assert_told(one);
@@ -228,11 +242,11 @@ mod tests {
 
     #[test]
     fn idle_ones_without_keepalive_are_flagged_after_hours() {
-        let all = found(&[quiet(Trouble::NoKeepalive, 12, 9_000)]);
+        let all = found(&[quiet(Trouble::NoKeepalive, 12)]);
         let [one] = all.as_slice() else { panic!("{all:?}") };
         assert_told(one);
         assert_eq!(one.verdict, Some("no_keepalive"));
-        assert!(one.summary.contains("for up to 2.5 h, idle and without keepalive"), "{}", one.summary);
+        assert!(one.summary.contains("for 2.0 h or more, idle and without keepalive"), "{}", one.summary);
         assert!(one.meaning.contains("7200 s"));
     }
 
@@ -240,23 +254,33 @@ mod tests {
     fn the_living_are_left_alone() {
         for groups in [
             vec![healthy(5_000)],
-            vec![quiet(Trouble::Unacknowledged, 5, 29)],
             // A few of many clients have vanished.
-            vec![quiet(Trouble::Unacknowledged, 20, 300), healthy(10_000)],
-            vec![quiet(Trouble::NoKeepalive, 9, 9_000)],
-            vec![quiet(Trouble::NoKeepalive, 500, 7_000)],
-            vec![quiet(Trouble::PeerWindowZero, 50, 9_000)],
-            vec![Group { aged: 0, ..quiet(Trouble::Unacknowledged, 5, 300) }],
-            vec![Group { state: TcpState::CloseWait, ..quiet(Trouble::Unacknowledged, 5, 300) }],
+            vec![quiet(Trouble::Unacknowledged, 20), healthy(10_000)],
+            vec![quiet(Trouble::NoKeepalive, 9)],
+            vec![quiet(Trouble::PeerWindowZero, 50)],
+            vec![Group { state: TcpState::CloseWait, ..quiet(Trouble::Unacknowledged, 5) }],
         ] {
             assert!(found(&groups).is_empty(), "{groups:?}");
         }
     }
 
     #[test]
+    fn what_is_on_its_way_for_a_moment_is_not_lost() {
+        let survey = |second: u32, lost| {
+            surveyed(f64::from(second), vec![healthy(3), quiet(Trouble::Unacknowledged, lost)])
+        };
+        let found = |lost: &[u64]| {
+            let samples = (1..).step_by(10).zip(lost).map(|(second, lost)| survey(second, *lost));
+            detect(&window(samples), &Limits::default()).len()
+        };
+        assert_eq!([found(&[1]), found(&[0, 1]), found(&[1, 0])], [0, 0, 0]);
+        assert_eq!([found(&[1, 1]), found(&[0, 1, 1])], [1, 1]);
+    }
+
+    #[test]
     fn services_are_told_apart() {
-        let other = Group { port: 5432, role: Some(Role::Active), ..quiet(Trouble::Unacknowledged, 2, 60) };
-        let all = found(&[quiet(Trouble::Unacknowledged, 1, 60), other]);
+        let other = Group { port: 5432, role: Some(Role::Active), ..quiet(Trouble::Unacknowledged, 2) };
+        let all = found(&[quiet(Trouble::Unacknowledged, 1), other]);
         let keys: Vec<_> = all.iter().map(|one| one.key.as_str()).collect();
         assert_eq!(keys, ["7:pid-4711:5432:unacknowledged", "7:pid-4711:8080:unacknowledged"]);
         assert!(all[0].subject.destination.is_some() && all[0].subject.listener.is_none());

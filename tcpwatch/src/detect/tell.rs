@@ -9,6 +9,10 @@ use crate::model::Window;
 use crate::process::Process;
 use crate::sample::{Group, ListenerSample, NamespaceSample, Sample, Survey};
 
+/// How earlier surveys are looked for.
+const SURVEY_STEP: Duration = Duration::from_secs(5);
+const RECENT_SURVEYS: u32 = 8;
+
 /// What is known of a process.
 pub(super) fn process(sample: &Sample, pid: Option<u32>) -> Option<Arc<Process>> {
     sample.processes.get(&pid?).map(Arc::clone)
@@ -77,8 +81,8 @@ pub(super) fn same<'a>(earlier: &'a Sample, namespace: &NamespaceSample) -> Opti
         .find(|one| one.inode == namespace.inode && one.generation == namespace.generation)
 }
 
-/// An earlier survey of the same namespace, at least `apart` and at most a minute before the latest.
-pub(super) fn earlier_survey<'a>(
+/// The oldest survey of the same namespace in the last minute that is at least `apart` older than the latest.
+pub(super) fn oldest_survey<'a>(
     window: &'a Window,
     namespace: &NamespaceSample,
     apart: Duration,
@@ -87,6 +91,20 @@ pub(super) fn earlier_survey<'a>(
     let sample = window.within(Duration::from_mins(1))?;
     let then = same(sample, namespace)?.survey.as_deref()?;
     (now.elapsed.saturating_sub(then.elapsed) >= apart).then_some(then)
+}
+
+/// The youngest survey of the same namespace that is at least `apart` older than the latest, and not much older.
+pub(super) fn earlier_survey<'a>(
+    window: &'a Window,
+    namespace: &NamespaceSample,
+    apart: Duration,
+) -> Option<&'a Survey> {
+    let now = namespace.survey.as_ref()?;
+    let age = |survey: &Survey| now.elapsed.saturating_sub(survey.elapsed);
+    // A sample has the survey that was the latest then, which may be younger than it seems.
+    (0..RECENT_SURVEYS)
+        .filter_map(|step| same(window.ago(apart + SURVEY_STEP * step)?, namespace)?.survey.as_deref())
+        .find(|survey| age(survey) >= apart)
 }
 
 /// By how much a counter has grown since an earlier sample. It counts from the start of the programs or of the

@@ -1,7 +1,6 @@
 //! What findings are measured by, of all detectors. The configuration file sets these.
 //!
-//! They also decide when the source has to look closer: it walks the sockets of a namespace only where some state
-//! holds so many that a detector might flag it.
+//! They also decide what the source has to look for, and when it has to look closer.
 
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use super::{
     close_wait_buildup, closing_stuck, engine, illegal_transition, memory_pressure, port_exhaustion,
     silent_peer, time_wait_storm, zero_window_stall,
 };
-use crate::sample::Trouble;
+use crate::sample::Plan;
 
 /// The limits of every detector, under its kind's name.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -27,49 +26,32 @@ pub struct Thresholds {
     pub illegal_transition: illegal_transition::Limits,
 }
 
-/// From which age on a survey counts a socket as aged, by [`TcpState::index`]: [`Duration::MAX`] where nobody asks.
-///
-/// Established sockets with a trouble are counted by how long the trouble lasts, see [`trouble_after`].
-pub fn aged_after(thresholds: &Thresholds) -> [Duration; TcpState::COUNT] {
-    let mut ages = [Duration::MAX; TcpState::COUNT];
-    ages[TcpState::CloseWait.index()] = thresholds.close_wait_buildup.age;
-    for state in closing_stuck::STATES {
-        ages[state.index()] = thresholds.closing_stuck.age;
-    }
-    ages[TcpState::FinWait2.index()] = thresholds.closing_stuck.fin_wait2_age;
-    let troubles = [Trouble::Unacknowledged, Trouble::PeerWindowZero, Trouble::OwnWindowZero];
-    let shortest = troubles.into_iter().map(|trouble| trouble_after(thresholds, trouble)).min();
-    ages[TcpState::Established.index()] = shortest.unwrap_or(Duration::MAX);
-    ages
-}
+/// Ephemeral ports of a kernel that was not told otherwise.
+const DEFAULT_PORTS: u16 = port_exhaustion::PORT_RANGE.1 - port_exhaustion::PORT_RANGE.0 + 1;
 
-/// How long a trouble must last for an established socket to be aged.
-pub fn trouble_after(thresholds: &Thresholds, trouble: Trouble) -> Duration {
-    match trouble {
-        Trouble::None => Duration::MAX,
-        Trouble::Unacknowledged => thresholds.silent_peer.unacknowledged_age,
-        Trouble::NoKeepalive => thresholds.silent_peer.idle_age,
-        Trouble::PeerWindowZero | Trouble::OwnWindowZero => thresholds.zero_window_stall.age,
-    }
-}
-
-/// Whether a survey of a namespace with so many sockets by state could find anything. A number that is not known
-/// could be large.
-pub fn survey_is_due(counts: &[Option<u64>; TcpState::COUNT], thresholds: &Thresholds) -> bool {
-    let count = |state: TcpState| counts[state.index()].unwrap_or(u64::MAX);
+/// What the source has to look for so that nothing of this can be missed.
+pub fn plan(thresholds: &Thresholds) -> Plan {
     let Thresholds { close_wait_buildup, closing_stuck, silent_peer, zero_window_stall, .. } = thresholds;
-    let troubled =
-        silent_peer.unacknowledged_count.min(silent_peer.idle_count).min(zero_window_stall.min_count).max(1);
-    let with_ports = TcpState::RFC.into_iter().filter(|state| {
-        // The others hold no local port of their own.
-        !matches!(state, TcpState::Listen | TcpState::SynRecv | TcpState::Close)
-    });
-    let ports = with_ports.fold(0, |sum: u64, state| sum.saturating_add(count(state)));
-    count(TcpState::CloseWait) >= close_wait_buildup.min_count
-        || closing_stuck::STATES.into_iter().any(|state| count(state) >= closing_stuck.min_count)
-        || count(TcpState::Established) >= troubled
-        || count(TcpState::TimeWait) >= thresholds.time_wait_storm.min_stock
-        || ports >= thresholds.port_exhaustion.min_used
+    // Nobody asks for the age in other states; what may be wrong in ESTABLISHED is a trouble, not an age.
+    let mut aged_after = [Duration::MAX; TcpState::COUNT];
+    let mut suspicious_from = [u64::MAX; TcpState::COUNT];
+    for state in closing_stuck::STATES {
+        aged_after[state.index()] = closing_stuck.age;
+        suspicious_from[state.index()] = closing_stuck.min_count;
+    }
+    aged_after[TcpState::FinWait2.index()] = closing_stuck.fin_wait2_age;
+    aged_after[TcpState::CloseWait.index()] = close_wait_buildup.age;
+    suspicious_from[TcpState::CloseWait.index()] = close_wait_buildup.min_count;
+    // So many can be a whole range of ports. Fewer are common on a busy host, and found at the next regular walk.
+    suspicious_from[TcpState::TimeWait.index()] = u64::from(DEFAULT_PORTS) * 4 / 5;
+    Plan {
+        aged_after,
+        suspicious_from,
+        silent_after: silent_peer.idle_age,
+        unacknowledged_after: silent_peer.unacknowledged_age,
+        stalled_after: zero_window_stall.age,
+        tuples_from: thresholds.port_exhaustion.min_used,
+    }
 }
 
 #[cfg(test)]
@@ -77,35 +59,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ages_are_those_of_the_detectors() {
-        let ages = aged_after(&Thresholds::default());
-        assert_eq!(ages[TcpState::CloseWait.index()], Duration::from_mins(1));
-        assert_eq!(ages[TcpState::LastAck.index()], Duration::from_secs(220));
-        assert_eq!(ages[TcpState::FinWait2.index()], Duration::from_secs(75));
-        assert_eq!(ages[TcpState::Established.index()], Duration::from_secs(30));
-        assert_eq!(ages[TcpState::Listen.index()], Duration::MAX);
-        assert_eq!(trouble_after(&Thresholds::default(), Trouble::NoKeepalive), Duration::from_hours(2));
-    }
-
-    #[test]
-    fn a_walk_is_due_where_something_could_be_found() {
-        let due = |state: TcpState, count| {
-            let mut counts = [Some(0); TcpState::COUNT];
-            counts[state.index()] = count;
-            survey_is_due(&counts, &Thresholds::default())
-        };
-        for (state, least) in [
-            (TcpState::CloseWait, 10),
-            (TcpState::Established, 1),
-            (TcpState::FinWait1, 5),
-            (TcpState::LastAck, 5),
-            (TcpState::TimeWait, 50),
-            (TcpState::SynSent, 50),
-        ] {
-            assert!(!due(state, Some(least - 1)), "{state:?}");
-            assert!(due(state, Some(least)), "{state:?}");
-            assert!(due(state, None), "{state:?}");
-        }
-        assert!(!due(TcpState::Listen, Some(5_000)) && !due(TcpState::SynRecv, Some(5_000)));
+    fn the_source_looks_for_what_the_detectors_ask() {
+        let plan = plan(&Thresholds::default());
+        let seconds = |state: TcpState| plan.aged_after[state.index()].as_secs();
+        assert_eq!((seconds(TcpState::CloseWait), seconds(TcpState::LastAck)), (60, 220));
+        assert_eq!((seconds(TcpState::FinWait2), seconds(TcpState::Closing)), (75, 220));
+        assert_eq!(plan.aged_after[TcpState::Established.index()], Duration::MAX);
+        let from = |state: TcpState| plan.suspicious_from[state.index()];
+        assert_eq!((from(TcpState::CloseWait), from(TcpState::FinWait1)), (10, 5));
+        assert_eq!((from(TcpState::TimeWait), from(TcpState::Established)), (22_585, u64::MAX));
+        assert_eq!((plan.silent_after, plan.tuples_from), (Duration::from_hours(2), 500));
+        let mut other = Thresholds::default();
+        other.close_wait_buildup.min_count = 3;
+        other.zero_window_stall.age = Duration::from_secs(7);
+        let plan = super::plan(&other);
+        assert_eq!(plan.suspicious_from[TcpState::CloseWait.index()], 3);
+        assert_eq!(plan.stalled_after, Duration::from_secs(7));
     }
 }

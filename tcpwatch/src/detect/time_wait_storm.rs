@@ -35,7 +35,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { stock_share: 0.8, rising_share: 0.5, min_overflows: 10, min_stock: 500 }
+        Self { stock_share: 0.8, rising_share: 0.5, min_overflows: 10, min_stock: 1_000 }
     }
 }
 

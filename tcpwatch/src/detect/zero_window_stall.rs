@@ -1,4 +1,6 @@
 //! `zero_window_stall`: one side of a connection has stopped reading, so the other cannot send.
+//!
+//! The source finds sockets whose window has been closed for so long.
 
 use std::time::Duration;
 
@@ -37,8 +39,8 @@ pub(super) fn detect(window: &Window, limits: &Limits) -> Vec<Candidate> {
         for (service, groups) in established(&survey.groups) {
             let whole = tell::sum(groups.iter().copied(), |group| group.count);
             for trouble in [Trouble::PeerWindowZero, Trouble::OwnWindowZero] {
-                let stalled = troubled(&groups, trouble, limits.age);
-                let count = tell::sum(stalled.iter().copied(), |group| group.aged);
+                let stalled = troubled(&groups, trouble);
+                let count = tell::sum(stalled.iter().copied(), |group| group.count);
                 if count >= limits.min_count.max(1) && tell::share(count, whole) >= limits.min_share {
                     let stall = Stall { sample, namespace, service, here: trouble == Trouble::OwnWindowZero };
                     found.extend(stall.candidate(&stalled, count, whole, limits));
@@ -60,14 +62,13 @@ struct Stall<'a> {
 impl Stall<'_> {
     fn candidate(self, stalled: &[&Group], count: u64, whole: u64, limits: &Limits) -> Option<Candidate> {
         let Self { sample, namespace, service, here } = self;
-        let largest = tell::largest(stalled, |group| group.aged)?;
+        let largest = tell::largest(stalled, |group| group.count)?;
         let (pid, port) = service;
         let is_active = largest.role == Some(Role::Active);
         let listener = (!is_active).then(|| tell::listener(sample, namespace.inode, port)).flatten();
         let pid = pid.or_else(|| listener.and_then(|listener| listener.pid));
         let owner = tell::process(sample, pid);
         let name = who(owner.as_deref());
-        let oldest = tell::oldest(stalled.iter().copied());
         let (unread, unsent) = (
             tell::sum(stalled.iter().copied(), |group| group.unread_bytes),
             tell::sum(stalled.iter().copied(), |group| group.unsent_bytes),
@@ -92,7 +93,7 @@ impl Stall<'_> {
             evidence: vec![
                 ("count", Evidence::Count(count)),
                 ("established", Evidence::Count(whole)),
-                ("oldest_seconds", Evidence::Number(oldest.as_secs_f64())),
+                ("stalled_for_seconds", Evidence::Number(limits.age.as_secs_f64())),
                 ("unread_bytes", Evidence::Count(unread)),
                 ("unsent_bytes", Evidence::Count(unsent)),
                 ("example_local", Evidence::Text(largest.example.local.to_string())),
@@ -100,15 +101,15 @@ impl Stall<'_> {
             ],
             summary: if here {
                 format!(
-                    "{name} has not read {} on port {port} for up to {}; {unread} bytes wait",
+                    "{name} has not read {} on port {port} for {} or more; {unread} bytes wait",
                     tell::sockets(count),
-                    span(oldest)
+                    span(limits.age)
                 )
             } else {
                 format!(
-                    "the peers of {} of {name} on port {port} have not read for up to {}; {unsent} bytes wait",
+                    "the peers of {} of {name} on port {port} have not read for {} or more; {unsent} bytes wait",
                     tell::sockets(count),
-                    span(oldest)
+                    span(limits.age)
                 )
             },
             meaning: meaning(here, &name),
@@ -156,8 +157,8 @@ mod tests {
     use super::*;
     use crate::detect::testing::{assert_told, evidence, group, lasting};
 
-    fn stalled(trouble: Trouble, aged: u64, oldest: u64) -> Group {
-        Group { trouble, unsent_bytes: 70_000, ..group(TcpState::Established, aged, aged, oldest) }
+    fn stalled(trouble: Trouble, count: u64) -> Group {
+        Group { trouble, unsent_bytes: 70_000, ..group(TcpState::Established, count, 0, 0) }
     }
 
     fn found(groups: &[Group]) -> Vec<Candidate> {
@@ -166,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_peer_that_does_not_read_is_flagged() {
-        let all = found(&[stalled(Trouble::PeerWindowZero, 1, 31)]);
+        let all = found(&[stalled(Trouble::PeerWindowZero, 1)]);
         let [one] = all.as_slice() else { panic!("{all:?}") };
         assert_told(one);
         assert_eq!((one.verdict, one.severity), (Some("peer_not_reading"), Severity::Warning));
@@ -175,13 +176,13 @@ mod tests {
         assert!(one.subject.remote.is_some());
         assert_eq!(
             one.summary,
-            "the peers of 1 socket of web (pid 4711) on port 8080 have not read for up to 31 s; 70000 bytes wait"
+            "the peers of 1 socket of web (pid 4711) on port 8080 have not read for 30 s or more; 70000 bytes wait"
         );
     }
 
     #[test]
     fn a_process_here_that_does_not_read_is_worse() {
-        let full = |aged| Group { unread_bytes: 6_000, ..stalled(Trouble::OwnWindowZero, aged, 50) };
+        let full = |count| Group { unread_bytes: 6_000, ..stalled(Trouble::OwnWindowZero, count) };
         let healthy = group(TcpState::Established, 10, 10, 500);
         let some = found(&[full(3), healthy.clone()]);
         assert_told(&some[0]);
@@ -193,12 +194,10 @@ mod tests {
     }
 
     #[test]
-    fn brief_ones_and_few_of_many_are_left_alone() {
+    fn few_of_many_are_left_alone() {
         for groups in [
-            vec![stalled(Trouble::PeerWindowZero, 50, 29)],
-            vec![Group { aged: 0, ..stalled(Trouble::OwnWindowZero, 5, 60) }],
-            vec![stalled(Trouble::PeerWindowZero, 4, 60), group(TcpState::Established, 100, 100, 900)],
-            vec![stalled(Trouble::Unacknowledged, 4, 60), stalled(Trouble::None, 4, 60)],
+            vec![stalled(Trouble::PeerWindowZero, 4), group(TcpState::Established, 100, 100, 900)],
+            vec![stalled(Trouble::Unacknowledged, 4), stalled(Trouble::None, 4)],
         ] {
             assert!(found(&groups).is_empty(), "{groups:?}");
         }

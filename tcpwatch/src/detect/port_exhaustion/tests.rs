@@ -78,8 +78,8 @@ fn many_ports_over_many_destinations_are_fine() {
 
 #[test]
 fn a_tiny_range_that_is_full_with_few_ports_is_fine() {
-    let mut sample = at(1.0, &[tuple(9, 49, 0)], None);
-    sample.namespaces[0].sysctls = Some(Arc::new(Sysctls { port_range: Some((1, 49)), ..sysctls() }));
+    let mut sample = at(1.0, &[tuple(9, 499, 0)], None);
+    sample.namespaces[0].sysctls = Some(Arc::new(Sysctls { port_range: Some((1, 500)), ..sysctls() }));
     assert!(detect(&window([sample]), &Limits::default()).is_empty());
 }
 
