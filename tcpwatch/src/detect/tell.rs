@@ -18,16 +18,9 @@ pub(super) fn process(sample: &Sample, pid: Option<u32>) -> Option<Arc<Process>>
     sample.processes.get(&pid?).map(Arc::clone)
 }
 
-/// `nginx (pid 4711)`, as much of it as is known.
+/// The process, or that it is not known.
 pub(super) fn who(owner: Option<&Process>) -> String {
-    match owner {
-        None => String::from("an unknown process"),
-        Some(Process { command: Some(command), pid, exited: true, .. }) => {
-            format!("{command} (pid {pid}, which has ended)")
-        }
-        Some(Process { command: Some(command), pid, .. }) => format!("{command} (pid {pid})"),
-        Some(Process { pid, .. }) => format!("the process {pid}"),
-    }
+    owner.map_or_else(|| String::from("an unknown process"), ToString::to_string)
 }
 
 /// The listener of a service, if there is one.

@@ -11,11 +11,13 @@
 //! | `GET /api/v1/status` | what runs, what is lost, what it costs |
 //! | `GET /api/v1/states[?netns=N]` | sockets by state, of this moment |
 //! | `GET /api/v1/transitions[?netns=N]` | transitions with verdict, count and rate, of this moment |
+//! | `GET /api/v1/findings[?kind=K&netns=N&closed=1h]` | what is wrong, explained; with `closed` what was lately |
 //!
 //! Errors are JSON, `{"error": "…"}`, with the code that fits.
 
 mod api;
 mod failure;
+mod findings;
 mod health;
 mod metrics;
 mod query;
@@ -48,6 +50,7 @@ tcpwatch watches the state of every TCP socket on this host.
 /api/v1/status                  what runs, what is lost, what it costs
 /api/v1/states[?netns=N]        sockets by state
 /api/v1/transitions[?netns=N]   transitions with verdict, count and rate
+/api/v1/findings[?closed=1h]    what is wrong, explained
 ";
 
 /// What the daemon itself uses; `None` where it is not known.
@@ -76,6 +79,7 @@ pub fn router(feed: Feed, usage: fn() -> SelfUsage) -> Router {
         .route("/api/v1/status", get(api::status))
         .route("/api/v1/states", get(api::states))
         .route("/api/v1/transitions", get(api::transitions))
+        .route("/api/v1/findings", get(findings::list))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .with_state(app)

@@ -8,7 +8,7 @@ use super::failure::Failure;
 /// A path that takes `netns=N` or nothing.
 pub(super) struct Netns(pub(super) Option<u64>);
 
-type Pairs = Vec<(String, String)>;
+pub(super) type Pairs = Vec<(String, String)>;
 
 impl<S: Sync> FromRequestParts<S> for Netns {
     type Rejection = Failure;
@@ -18,7 +18,7 @@ impl<S: Sync> FromRequestParts<S> for Netns {
     }
 }
 
-fn pairs(parts: &Parts) -> Result<Pairs, Failure> {
+pub(super) fn pairs(parts: &Parts) -> Result<Pairs, Failure> {
     Query::try_from_uri(&parts.uri)
         .map(|Query(pairs)| pairs)
         .map_err(|error| Failure::bad_request(error.body_text()))
