@@ -205,7 +205,7 @@ fn serve_until(
 fn reload(config: &Config) {
     match (config.path(), config.reload()) {
         (None, _) => {
-            log::info!("SIGHUP: there is no configuration file to read again; give one with --config")
+            log::info!("SIGHUP: there is no configuration file to read again; give one with --config");
         }
         (Some(path), Ok(())) => log::info!("the configuration {} was read again", path.display()),
         (Some(_), Err(error)) => log::error!("{}; the old configuration stays", causes(&error)),

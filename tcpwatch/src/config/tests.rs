@@ -70,7 +70,7 @@ fn files_say_what_is_different() {
     assert_eq!(thresholds.close_wait_buildup.min_count, 32);
     assert_eq!(thresholds.close_wait_buildup.age, Duration::from_secs(5));
     assert!((thresholds.close_wait_buildup.files_share - 1.0).abs() < f64::EPSILON);
-    assert_eq!(thresholds.silent_peer.idle_age, Duration::from_secs(5_400));
+    assert_eq!(thresholds.silent_peer.idle_age, Duration::from_mins(90));
     assert_eq!(thresholds.findings.close_after, Duration::from_millis(500));
     assert_eq!(thresholds.zero_window_stall, Thresholds::default().zero_window_stall);
 }

@@ -4,6 +4,7 @@
 //! holds a file. *Never accepted* ones have not even been taken from the accept queue.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,6 +57,9 @@ pub(super) fn detect(window: &Window, limits: &Limits) -> Vec<Candidate> {
     let mut found = Vec::new();
     for namespace in &sample.namespaces {
         let Some(survey) = &namespace.survey else { continue };
+        if tell::count_now(namespace, TcpState::CloseWait) < limits.min_count {
+            continue;
+        }
         for (key, groups) in by_owner(&survey.groups) {
             let aged = tell::sum(groups.iter().copied(), |group| group.aged)
                 + old_strangers(sample, survey.elapsed, &groups, limits);
@@ -204,10 +208,10 @@ impl<'a> Buildup<'a> {
             span(limits.age)
         );
         if !self.oldest.is_zero() {
-            text += &format!(", the oldest for {}", span(self.oldest));
+            let _ = write!(text, ", the oldest for {}", span(self.oldest));
         }
         if let Some((open, limit)) = self.files() {
-            text += &format!("; it has {open} of {limit} files open");
+            let _ = write!(text, "; it has {open} of {limit} files open");
         }
         text
     }
@@ -225,13 +229,15 @@ impl<'a> Buildup<'a> {
              limit: no timeout and no sysctl ends CLOSE_WAIT. Each of these sockets holds a file and its buffers."
         );
         if let Some(minutes) = self.minutes_to_file_limit() {
-            text += &format!(
+            let _ = write!(
+                text,
                 " At the present growth the file limit is reached in about {minutes:.0} min; then accept() and \
                  open() fail."
             );
         }
         if self.unread_bytes > 0 {
-            text += &format!(
+            let _ = write!(
+                text,
                 " {} bytes were received and never read, so it does not even read these connections.",
                 self.unread_bytes
             );

@@ -4,6 +4,7 @@
 //! that gets answers that keep it alive without finishing it: mostly a peer that reads very slowly, or not at all.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use tcpwatch_common::TcpState;
@@ -64,6 +65,7 @@ pub(super) fn detect(window: &Window, limits: &Limits) -> Vec<Candidate> {
             let late = groups.into_iter().filter(|group| group.oldest > allowed).collect::<Vec<_>>();
             let aged = tell::sum(late.iter().copied(), |group| group.aged);
             if aged >= limits.min_count
+                && tell::count_now(namespace, state) >= limits.min_count
                 && let Some(largest) = tell::largest(&late, |group| group.aged)
             {
                 let oldest = tell::oldest(late.iter().copied());
@@ -140,7 +142,8 @@ impl Stuck<'_> {
             span(self.allowed)
         );
         if unsent > 0 {
-            text += &format!(" {unsent} bytes still wait to be sent or acknowledged before the FIN can go.");
+            let _ =
+                write!(text, " {unsent} bytes still wait to be sent or acknowledged before the FIN can go.");
         }
         if self.orphan {
             text +=

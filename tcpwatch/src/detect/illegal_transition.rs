@@ -160,8 +160,8 @@ mod tests {
         assert_eq!((one.key.as_str(), one.verdict), ("7:listen-established", Some("illegal")));
         assert_eq!(one.summary, "3 sockets went from LISTEN to ESTABLISHED, which no TCP may do");
         assert_eq!(evidence(one, "last_minute"), &Evidence::Count(3));
-        assert_eq!(found((0..50).map(|second| at(second, &jumps(if second < 10 { 0 } else { 1 })))).len(), 1);
-        assert!(found((0..90).map(|second| at(second, &jumps(if second < 10 { 0 } else { 1 })))).is_empty());
+        assert_eq!(found((0..50).map(|second| at(second, &jumps(u64::from(second >= 10))))).len(), 1);
+        assert!(found((0..90).map(|second| at(second, &jumps(u64::from(second >= 10))))).is_empty());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `port_exhaustion`: nearly all local ports toward one destination are in use.
 //!
 //! A connection needs a pair of addresses and ports that is not in use. Toward one destination only the local port
-//! differs, and TIME_WAIT keeps it for a minute. When none is left connect() fails with EADDRNOTAVAIL.
+//! differs, and TIME_WAIT keeps it for a minute. When none is left `connect()` fails with EADDRNOTAVAIL.
 
 use std::time::Duration;
 

@@ -50,6 +50,9 @@ pub(super) fn detect(window: &Window, limits: &Limits) -> Vec<Candidate> {
     let mut found = Vec::new();
     for namespace in &sample.namespaces {
         let Some(survey) = &namespace.survey else { continue };
+        if tell::count_now(namespace, TcpState::Established) == 0 {
+            continue;
+        }
         for (service, groups) in established(&survey.groups) {
             let whole = tell::sum(groups.iter().copied(), |group| group.count);
             for (trouble, least, age) in [

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tcpwatch_common::TcpState;
 
-use crate::model::Window;
+use crate::model::{Window, states};
 use crate::process::Process;
 use crate::sample::{Group, ListenerSample, NamespaceSample, Sample, Survey};
 
@@ -13,9 +13,11 @@ use crate::sample::{Group, ListenerSample, NamespaceSample, Sample, Survey};
 const SURVEY_STEP: Duration = Duration::from_secs(5);
 const RECENT_SURVEYS: u32 = 8;
 
-/// What is known of a process.
+/// What is known of a process: its number at least.
 pub(super) fn process(sample: &Sample, pid: Option<u32>) -> Option<Arc<Process>> {
-    sample.processes.get(&pid?).map(Arc::clone)
+    let pid = pid?;
+    let known = sample.processes.get(&pid).map(Arc::clone);
+    Some(known.unwrap_or_else(|| Arc::new(Process { pid, ..Process::default() })))
 }
 
 /// The process, or that it is not known.
@@ -54,6 +56,11 @@ pub(super) fn inside(
 /// The sum of what groups count.
 pub(super) fn sum<'a>(groups: impl IntoIterator<Item = &'a Group>, of: impl Fn(&Group) -> u64) -> u64 {
     groups.into_iter().map(of).sum()
+}
+
+/// Sockets in a state now, by the exact counts: a survey can be older. What is not known could be many.
+pub(super) fn count_now(namespace: &NamespaceSample, state: TcpState) -> u64 {
+    states::of(namespace).counts[state.index()].unwrap_or(u64::MAX)
 }
 
 /// The longest of their times.
@@ -189,6 +196,9 @@ mod tests {
 
     #[test]
     fn processes_are_named_as_far_as_they_are_known() {
+        let stranger = process(&sample_at(1.0, 7), Some(5));
+        assert_eq!(who(stranger.as_deref()), "the process 5", "nothing else is known");
+        assert_eq!(process(&sample_at(1.0, 7), None), None);
         assert_eq!(who(None), "an unknown process");
         assert_eq!(who(Some(&named("web"))), "web (pid 4711)");
         assert_eq!(who(Some(&Process { command: None, ..named("") })), "the process 4711");

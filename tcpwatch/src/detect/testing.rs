@@ -74,6 +74,10 @@ pub(crate) fn address(last: u8, port: u16) -> SocketAddr {
 pub(crate) fn surveyed(seconds: f64, groups: Vec<Group>) -> Sample {
     let mut sample = host(seconds);
     let elapsed = sample.elapsed;
+    for group in &groups {
+        // As if they had all been there before the programs.
+        sample.namespaces[0].adopted[group.state.index()] += group.count;
+    }
     sample.namespaces[0].survey = Some(Arc::new(Survey { elapsed, groups, ..Survey::default() }));
     sample
 }

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use tcpwatch_common::TcpState;
 use tcpwatch_common::host::Role;
 
 use super::silent_peer::{Service, established, key, troubled};
@@ -36,6 +37,9 @@ pub(super) fn detect(window: &Window, limits: &Limits) -> Vec<Candidate> {
     let mut found = Vec::new();
     for namespace in &sample.namespaces {
         let Some(survey) = &namespace.survey else { continue };
+        if tell::count_now(namespace, TcpState::Established) == 0 {
+            continue;
+        }
         for (service, groups) in established(&survey.groups) {
             let whole = tell::sum(groups.iter().copied(), |group| group.count);
             for trouble in [Trouble::PeerWindowZero, Trouble::OwnWindowZero] {
@@ -152,8 +156,6 @@ fn advice(here: bool, name: &str, remote: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use tcpwatch_common::TcpState;
-
     use super::*;
     use crate::detect::testing::{assert_told, evidence, group, lasting};
 

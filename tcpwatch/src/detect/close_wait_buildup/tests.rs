@@ -125,3 +125,12 @@ fn without_an_owner_the_port_is_named_and_commands_find_the_namespace() {
     assert!(one.confidence < 0.9);
     assert!(one.verify[0].ends_with("# inside the network namespace 7"), "{}", one.verify[0]);
 }
+
+#[test]
+fn a_survey_that_is_older_than_their_end_is_not_believed() {
+    let mut sample = surveyed(600.0, vec![held(20, 20, 90)]);
+    assert_eq!(found(&window([sample.clone()])).len(), 1);
+    // The exact counts know that most are gone.
+    sample.namespaces[0].adopted[TcpState::CloseWait.index()] = 9;
+    assert!(found(&window([sample])).is_empty());
+}
