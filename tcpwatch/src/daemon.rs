@@ -5,13 +5,18 @@
 
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use tcpwatch_common::event::{Event, Kind};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::causes::causes;
+use crate::config::Config;
+use crate::detect::{self, Detectors, Findings};
 use crate::feed::{Feed, Publisher, Wake, feed};
+use crate::finding::Finding;
 use crate::host::{caps, process};
 use crate::kernel::Options;
 use crate::model::Model;
@@ -19,13 +24,15 @@ use crate::serve::{self, SelfUsage};
 use crate::source::{Fallback, Live, Source, SourceError};
 
 /// What the daemon is asked to do.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Settings {
     pub listen: SocketAddr,
     pub tick: Duration,
     pub kernel: Options,
     /// Do not even try eBPF.
     pub netlink_only: bool,
+    /// Read again at SIGHUP.
+    pub config: Arc<Config>,
 }
 
 /// Runs until `shutdown` completes.
@@ -37,12 +44,12 @@ pub fn run(settings: &Settings, shutdown: impl Future<Output = ()> + Send + 'sta
     log::info!("ready after {:.1} s, listening on http://{address}", started.elapsed().as_secs_f64());
     drop_privileges();
     let (publisher, feed) = feed();
-    let tick = settings.tick;
+    let (tick, config) = (settings.tick, Arc::clone(&settings.config));
     let sampler = std::thread::Builder::new()
         .name("sampler".into())
-        .spawn(move || sample(source, &publisher, tick))
+        .spawn(move || sample(source, &publisher, tick, &config))
         .context("start the sampling thread")?;
-    let served = serve_until(listener, feed.clone(), shutdown);
+    let served = serve_until(listener, feed.clone(), Arc::clone(&settings.config), shutdown);
     feed.stop();
     // A panic there has been reported by its own thread.
     let sampled = sampler.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the sampling thread panicked")));
@@ -110,15 +117,26 @@ fn drop_privileges() {
     }
 }
 
-fn sample(mut source: Box<dyn Source>, publisher: &Publisher, tick: Duration) -> Result<()> {
+fn sample(mut source: Box<dyn Source>, publisher: &Publisher, tick: Duration, config: &Config) -> Result<()> {
     let mut model = Model::default();
+    let mut detectors = Detectors::default();
+    let mut thresholds = config.thresholds();
+    source.set_plan(detect::plan(&thresholds));
     let mut next = Instant::now();
     let mut census = true;
     let mut failing = false;
     loop {
+        let latest = config.thresholds();
+        if latest != thresholds {
+            source.set_plan(detect::plan(&latest));
+            thresholds = latest;
+        }
         match source.sample(census) {
             Ok(sample) => {
-                publisher.publish(model.apply(sample));
+                let report = model.apply(sample);
+                let findings = detectors.apply(&report.sample, &thresholds);
+                log_changes(&findings);
+                publisher.publish(report, findings);
                 failing = false;
             }
             Err(error) => report_once(&error, &mut failing),
@@ -151,6 +169,23 @@ fn wait(source: &mut dyn Source, publisher: &Publisher, next: Instant) -> Option
     }
 }
 
+/// Findings that this sample opened or closed.
+fn log_changes(findings: &Findings) {
+    let owner = |finding: &Finding| {
+        let owner = finding.seen.subject.owner.as_ref();
+        owner.map_or_else(|| String::from("an unknown process"), ToString::to_string)
+    };
+    for finding in &findings.opened_now {
+        let (severity, summary) = (finding.seen.severity.name(), &finding.seen.summary);
+        log::warn!("{severity} finding {} of {}: {summary}", finding.id, owner(finding));
+    }
+    for finding in &findings.closed_now {
+        let lasted = finding.closed.and_then(|closed| closed.duration_since(finding.since).ok());
+        let lasted = lasted.map_or_else(String::new, |lasted| format!(" after {} s", lasted.as_secs()));
+        log::info!("finding {} of {} is over{lasted}", finding.id, owner(finding));
+    }
+}
+
 /// A source that fails once fails at every tick; `/healthz` goes on telling.
 fn report_once(error: &SourceError, failing: &mut bool) {
     if !*failing {
@@ -162,6 +197,7 @@ fn report_once(error: &SourceError, failing: &mut bool) {
 fn serve_until(
     listener: TcpListener,
     feed: Feed,
+    config: Arc<Config>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -170,8 +206,26 @@ fn serve_until(
         .context("start the asynchronous runtime")?;
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener).context("use the listening socket")?;
+        let mut hangup = signal(SignalKind::hangup()).context("listen for SIGHUP")?;
+        // It ends with the runtime.
+        tokio::spawn(async move {
+            while hangup.recv().await.is_some() {
+                reload(&config);
+            }
+        });
         serve::serve(listener, feed, self_usage, shutdown).await.context("serve HTTP")
     })
+}
+
+/// What a new configuration changes takes effect at the next tick.
+fn reload(config: &Config) {
+    match (config.path(), config.reload()) {
+        (None, _) => {
+            log::info!("SIGHUP: there is no configuration file to read again; give one with --config");
+        }
+        (Some(path), Ok(())) => log::info!("the configuration {} was read again", path.display()),
+        (Some(_), Err(error)) => log::error!("{}; the old configuration stays", causes(&error)),
+    }
 }
 
 fn self_usage() -> SelfUsage {

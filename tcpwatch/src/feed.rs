@@ -1,4 +1,5 @@
-//! Reports on their way from the thread that samples to everybody who shows them, and questions on their way back.
+//! Reports and findings on their way from the thread that samples to everybody who shows them, and questions on their
+//! way back.
 //!
 //! Readers share the latest report. Who needs a figure of this moment asks for one; the sampling thread answers all
 //! who asked with one sample, so that readers cannot make it work more than it would. Questions about single sockets
@@ -11,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
 use crate::causes::causes;
+use crate::detect::Findings;
 use crate::model::Report;
 use crate::question::{self, Answer, Question};
 use crate::source::Source;
@@ -69,17 +71,24 @@ pub enum NoAnswer {
     Failed(String),
 }
 
+/// What one sample gave.
+#[derive(Clone, Debug)]
+struct Latest {
+    report: Arc<Report>,
+    findings: Arc<Findings>,
+}
+
 /// A reader's end.
 #[derive(Clone, Debug)]
 pub struct Feed {
-    latest: watch::Receiver<Option<Arc<Report>>>,
+    latest: watch::Receiver<Option<Latest>>,
     ask: mpsc::Sender<Message>,
 }
 
 /// The sampling thread's end.
 #[derive(Debug)]
 pub struct Publisher {
-    latest: watch::Sender<Option<Arc<Report>>>,
+    latest: watch::Sender<Option<Latest>>,
     asked: mpsc::Receiver<Message>,
 }
 
@@ -93,7 +102,12 @@ pub fn feed() -> (Publisher, Feed) {
 impl Feed {
     /// The latest report; `None` before the first.
     pub fn latest(&self) -> Option<Arc<Report>> {
-        self.latest.borrow().clone()
+        self.latest.borrow().as_ref().map(|latest| Arc::clone(&latest.report))
+    }
+
+    /// What is wrong by the latest report, or by one a moment younger; `None` before the first.
+    pub fn findings(&self) -> Option<Arc<Findings>> {
+        self.latest.borrow().as_ref().map(|latest| Arc::clone(&latest.findings))
     }
 
     /// A report sampled after this call, with a census of all namespaces; the latest if none comes in time.
@@ -130,8 +144,9 @@ impl Feed {
 }
 
 impl Publisher {
-    pub fn publish(&self, report: Report) {
-        self.latest.send_replace(Some(Arc::new(report)));
+    pub fn publish(&self, report: Report, findings: Findings) {
+        let latest = Latest { report: Arc::new(report), findings: Arc::new(findings) };
+        self.latest.send_replace(Some(latest));
     }
 
     /// Waits for somebody to ask, at most `timeout`. What piled up is told together.
@@ -230,13 +245,13 @@ mod tests {
     #[tokio::test]
     async fn all_who_ask_get_one_fresh_report() {
         let (publisher, feed) = feed();
-        assert!(feed.latest().is_none());
+        assert!(feed.latest().is_none() && feed.findings().is_none());
         let sampler = std::thread::spawn(move || {
             let mut model = Model::default();
             let mut samples = 0;
             while let Wake::Asked(Asked { report: true, .. }) = publisher.wait(Duration::from_mins(1)) {
                 samples += 1;
-                publisher.publish(model.apply(sample_at(f64::from(samples), 1)));
+                publisher.publish(model.apply(sample_at(f64::from(samples), 1)), Findings::default());
             }
             samples
         });
@@ -244,7 +259,7 @@ mod tests {
         assert!(a.is_some() && b.is_some());
         feed.stop();
         assert!(sampler.join().expect("no panic") <= 2);
-        assert!(feed.fresh().await.is_some(), "the last report stays");
+        assert!(feed.fresh().await.is_some() && feed.findings().is_some(), "the last report stays");
     }
 
     #[test]

@@ -8,7 +8,9 @@
 
 pub mod causes;
 pub mod cli;
+pub mod config;
 pub mod daemon;
+pub mod detect;
 pub mod feed;
 pub mod filter;
 pub mod finding;

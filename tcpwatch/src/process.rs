@@ -1,5 +1,7 @@
 //! Who owns sockets.
 
+use std::fmt;
+
 /// A process that owns sockets, or did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Process {
@@ -19,6 +21,17 @@ pub struct Process {
     pub exited: bool,
     /// Open files and the limit on them.
     pub files: Option<(u64, u64)>,
+}
+
+/// `nginx (pid 4711)`, as much of it as is known.
+impl fmt::Display for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ended = if self.exited { ", which has ended" } else { "" };
+        match &self.command {
+            Some(command) => write!(f, "{command} (pid {}{ended})", self.pid),
+            None => write!(f, "the process {}{ended}", self.pid),
+        }
+    }
 }
 
 /// A container, by what its cgroup path tells.

@@ -1,6 +1,9 @@
 //! `tcpwatch run`: the daemon.
 
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -8,6 +11,7 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{DEFAULT_LISTEN, Outcome};
+use crate::config::{self, Config};
 use crate::daemon::{self, Settings};
 use crate::kernel::Options;
 
@@ -15,6 +19,8 @@ const EXAMPLES: &str = "\
 Examples:
   tcpwatch run                                    metrics on http://127.0.0.1:9717/metrics
   tcpwatch run --listen 0.0.0.0:9717 --tick 5s
+  tcpwatch run --print-config > tcpwatch.toml     every option, with what it means
+  tcpwatch run --config tcpwatch.toml
   tcpwatch run --max-tracked 1000000              ages and owners of up to a million sockets";
 
 #[derive(Debug, Args)]
@@ -26,6 +32,12 @@ pub(super) struct RunArgs {
     /// How often figures are read, such as 1s or 500ms.
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_duration)]
     tick: Duration,
+    /// Configuration file: what findings are measured by. It is read again at SIGHUP.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print the configuration with a comment for each option, and end.
+    #[arg(long)]
+    print_config: bool,
     /// Sockets whose age and owner are remembered at once (about 40 bytes of kernel memory each). More are counted
     /// exactly, but are of unknown age.
     #[arg(long, value_name = "N", default_value_t = Options::default().sockets,
@@ -44,6 +56,11 @@ pub(super) struct RunArgs {
 }
 
 pub(super) fn run(args: &RunArgs) -> Result<Outcome> {
+    let config = Config::load(args.config.as_deref())?;
+    if args.print_config {
+        io::stdout().write_all(config::print(&config.thresholds()).as_bytes())?;
+        return Ok(Outcome::Fine);
+    }
     let settings = Settings {
         listen: args.listen,
         tick: args.tick,
@@ -54,6 +71,7 @@ pub(super) fn run(args: &RunArgs) -> Result<Outcome> {
             ..Options::default()
         },
         netlink_only: args.netlink_only,
+        config: Arc::new(config),
     };
     daemon::run(&settings, stop_signal())?;
     log::info!("stopped, nothing is left in the kernel");

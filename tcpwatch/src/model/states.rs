@@ -60,7 +60,8 @@ fn plus(a: Option<u64>, b: Option<u64>) -> Option<u64> {
     Some(a? + b?)
 }
 
-fn of(namespace: &NamespaceSample) -> NamespaceStates {
+/// Counts the sockets of one namespace.
+pub fn of(namespace: &NamespaceSample) -> NamespaceStates {
     let census = namespace.census.as_ref();
     let transitions = whole_sockets(namespace);
     // A namespace that is gone leaves orphans behind, but no mini-sockets.

@@ -1,9 +1,10 @@
-//! `/metrics`: one report in the text format of Prometheus.
+//! `/metrics`: one report and its findings in the text format of Prometheus.
 //!
 //! Everything is built from the report at the scrape; no state is kept between scrapes. What the source cannot know
 //! is absent, never 0. What can happen and did not is 0, so that rates and alerts work from the first event on.
 
 mod family;
+mod findings;
 mod own;
 mod segments;
 mod sockets;
@@ -20,6 +21,7 @@ use prometheus::proto::MetricFamily;
 
 use super::failure::Failure;
 use super::{App, SelfUsage, health};
+use crate::detect::Findings;
 use crate::model::Report;
 use family::Family;
 
@@ -31,20 +33,23 @@ pub(super) async fn scrape(State(app): State<App>) -> Result<impl IntoResponse, 
     let report = app.feed.fresh().await.ok_or_else(Failure::no_report)?;
     // Old figures would look like a host at rest; a failed scrape shows as `up == 0`.
     health::check_fresh(&app, Some(&report))?;
-    let page = page(&report, (app.usage)()).map_err(|error| Failure::internal(error.to_string()))?;
+    let findings = app.feed.findings().ok_or_else(Failure::no_report)?;
+    let page =
+        page(&report, &findings, (app.usage)()).map_err(|error| Failure::internal(error.to_string()))?;
     Ok(([(CONTENT_TYPE, FORMAT)], page))
 }
 
-fn page(report: &Report, usage: SelfUsage) -> prometheus::Result<String> {
-    TextEncoder::new().encode_to_string(&families(report, usage))
+fn page(report: &Report, findings: &Findings, usage: SelfUsage) -> prometheus::Result<String> {
+    TextEncoder::new().encode_to_string(&families(report, findings, usage))
 }
 
 /// Every metric of the page; a family without series is left out.
-fn families(report: &Report, usage: SelfUsage) -> Vec<MetricFamily> {
+fn families(report: &Report, findings: &Findings, usage: SelfUsage) -> Vec<MetricFamily> {
     let mut families = Vec::new();
     sockets::add(&mut families, report);
     workloads::add(&mut families, &report.sample);
     segments::add(&mut families, &report.sample);
+    findings::add(&mut families, findings);
     trust::add(&mut families, report);
     own::add(&mut families, &report.sample, usage);
     families.retain(|family| family.series() > 0);

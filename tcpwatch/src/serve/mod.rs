@@ -12,11 +12,13 @@
 //! | `GET /api/v1/states[?netns=N]` | sockets by state, of this moment |
 //! | `GET /api/v1/transitions[?netns=N]` | transitions with verdict, count and rate, of this moment |
 //! | `GET /api/v1/sockets?limit=100[&filter=…]` | single sockets with age and owner, the oldest first, of this moment |
+//! | `GET /api/v1/findings[?kind=K&netns=N&closed=1h]` | what is wrong, explained; with `closed` what was lately |
 //!
 //! Errors are JSON, `{"error": "…"}`, with the code that fits.
 
 mod api;
 mod failure;
+mod findings;
 mod health;
 mod metrics;
 mod query;
@@ -50,6 +52,7 @@ tcpwatch watches the state of every TCP socket on this host.
 /api/v1/states[?netns=N]        sockets by state
 /api/v1/transitions[?netns=N]   transitions with verdict, count and rate
 /api/v1/sockets?limit=100       single sockets with age and owner; also ?filter=state=close_wait+older-than=5m
+/api/v1/findings[?closed=1h]    what is wrong, explained
 ";
 
 /// What the daemon itself uses; `None` where it is not known.
@@ -79,6 +82,7 @@ pub fn router(feed: Feed, usage: fn() -> SelfUsage) -> Router {
         .route("/api/v1/states", get(api::states))
         .route("/api/v1/transitions", get(api::transitions))
         .route("/api/v1/sockets", get(api::sockets))
+        .route("/api/v1/findings", get(findings::list))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .with_state(app)

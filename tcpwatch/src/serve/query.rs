@@ -13,7 +13,7 @@ const USUAL: usize = 1000;
 /// A path that takes `netns=N` or nothing.
 pub(super) struct Netns(pub(super) Option<u64>);
 
-type Pairs = Vec<(String, String)>;
+pub(super) type Pairs = Vec<(String, String)>;
 
 impl<S: Sync> FromRequestParts<S> for Netns {
     type Rejection = Failure;
@@ -38,7 +38,7 @@ impl<S: Sync> FromRequestParts<S> for Sockets {
     }
 }
 
-fn pairs(parts: &Parts) -> Result<Pairs, Failure> {
+pub(super) fn pairs(parts: &Parts) -> Result<Pairs, Failure> {
     Query::try_from_uri(&parts.uri)
         .map(|Query(pairs)| pairs)
         .map_err(|error| Failure::bad_request(error.body_text()))

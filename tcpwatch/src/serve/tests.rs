@@ -10,7 +10,8 @@ use tcpwatch_common::TcpState;
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::feed::{Wake, feed};
+use crate::detect::{Detectors, Thresholds};
+use crate::feed::{Publisher, Wake, feed};
 use crate::host::processes::Processes;
 use crate::model::Model;
 use crate::model::testing::sample_at;
@@ -66,11 +67,17 @@ impl Server {
         let (publisher, feed) = feed();
         if let Some(sample) = sample {
             let mut model = Model::default();
-            publisher.publish(model.apply(sample()));
+            let mut detectors = Detectors::default();
+            let mut publish = move |publisher: &Publisher| {
+                let report = model.apply(sample());
+                let findings = detectors.apply(&report.sample, &Thresholds::default());
+                publisher.publish(report, findings);
+            };
+            publish(&publisher);
             std::thread::spawn(move || {
                 while let Wake::Asked(mut asked) = publisher.wait(Duration::from_secs(50)) {
                     asked.answer(&mut Canned(sample, Processes::default()));
-                    publisher.publish(model.apply(sample()));
+                    publish(&publisher);
                 }
             });
         }
@@ -156,13 +163,15 @@ fn every_route_of_the_index_answers() {
 #[test]
 fn figures_are_json_or_metrics() {
     let server = Server::start(Some(now));
-    for (path, field) in [("status", "version"), ("states", "states"), ("transitions", "drift")] {
+    for (path, field) in
+        [("status", "version"), ("states", "states"), ("transitions", "drift"), ("findings", "findings")]
+    {
         let answer = server.get(&format!("/api/v1/{path}"));
         assert_eq!((answer.code, answer.kind.as_str()), (200, JSON));
         let body: serde_json::Value = serde_json::from_str(&answer.body).expect("JSON");
         assert!(!body[field].is_null(), "{path}: {body}");
     }
-    for path in ["states?netns=7", "transitions?netns=7"] {
+    for path in ["states?netns=7", "transitions?netns=7", "findings?netns=7&closed=1h&kind=syn_flood"] {
         assert_eq!(server.get(&format!("/api/v1/{path}")).code, 200, "{path}");
     }
     let metrics = server.get("/metrics");
@@ -183,6 +192,8 @@ fn what_cannot_be_answered_is_said() {
     server.refuses("/api/v1/states/", 404, "no such path: /api/v1/states/");
     server.refuses("/api/v1/states?netns=abc", 400, "netns=\"abc\" is no number");
     server.refuses("/api/v1/transitions?ns=7", 400, "unknown parameter \"ns\": this path takes netns=N");
+    server.refuses("/api/v1/findings?kind=nope", 400, "there is no kind of finding \"nope\"");
+    server.refuses("/api/v1/findings?netns=8", 404, "no network namespace has the inode number 8");
     server.refuses("/api/v1/status?netns=7777", 404, "no network namespace");
     server.refuses("/api/v1/states?netns=8", 404, "no network namespace has the inode number 8");
     server.refuses("/api/v1/transitions?netns=8", 404, "no network namespace has the inode number 8");
@@ -290,4 +301,25 @@ fn a_client_that_hangs_does_not_keep_it_from_ending() {
     let stopped = Instant::now();
     server.end();
     assert!(stopped.elapsed() < GRACE + Duration::from_secs(2));
+}
+
+/// Something illegal has happened.
+fn illegal() -> Sample {
+    let mut sample = now();
+    sample.namespaces[0].illegal.push((TcpState::Listen, TcpState::Established, 2));
+    sample
+}
+
+#[test]
+fn findings_are_served_as_soon_as_they_are_found() {
+    let server = Server::start(Some(illegal));
+    let body: serde_json::Value = serde_json::from_str(&server.get("/api/v1/findings").body).expect("JSON");
+    assert_eq!(body["findings"][0]["id"], "illegal_transition:7:listen-established");
+    assert_eq!(body["findings"][0]["subject"]["netns"], 7);
+    let of_kind = server.get("/api/v1/findings?kind=syn_flood");
+    assert!(of_kind.body.ends_with("\"findings\":[]}"), "{}", of_kind.body);
+    assert!(
+        server.get("/metrics").body.contains("\ntcpwatch_findings_total{kind=\"illegal_transition\"} 1\n")
+    );
+    server.end();
 }

@@ -21,7 +21,12 @@ pub struct Owner {
     /// systemd unit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
     pub user: Option<String>,
+    /// Path of its cgroup.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<String>,
     /// The process as its container numbers it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inner_pid: Option<u32>,
@@ -42,6 +47,8 @@ impl From<&Process> for Owner {
             unit: process.unit.clone(),
             user: process.user.clone(),
             inner_pid: process.inner_pid,
+            uid: process.uid,
+            cgroup: process.cgroup.clone(),
             exited: process.exited,
         }
     }

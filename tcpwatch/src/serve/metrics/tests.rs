@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use prometheus::proto::MetricType;
 use tcpwatch_common::histogram::{self, Histogram};
@@ -11,6 +11,7 @@ use tcpwatch_common::host::HostCounters;
 use tcpwatch_common::{Cause, TcpState, cell, judge};
 
 use super::*;
+use crate::finding::{Candidate, Finding, Kind, Severity, Subject};
 use crate::model::Model;
 use crate::model::testing::{listener_at, sample_at};
 use crate::process::Process;
@@ -114,7 +115,7 @@ fn full() -> Sample {
 }
 
 fn shown(sample: Sample, usage: SelfUsage) -> String {
-    page(&Model::default().apply(sample), usage).expect("encodes")
+    page(&Model::default().apply(sample), &Findings::default(), usage).expect("encodes")
 }
 
 /// The page's lines of one metric, comments aside.
@@ -191,7 +192,7 @@ fn what_did_not_happen_is_zero() {
 
 #[test]
 fn buckets_are_cumulative_and_the_last_is_the_count() {
-    let families = families(&Model::default().apply(full()), USAGE);
+    let families = families(&Model::default().apply(full()), &Findings::default(), USAGE);
     let family =
         families.iter().find(|family| family.name() == "tcpwatch_time_in_state_seconds").expect("there");
     assert_eq!(family.get_field_type(), MetricType::HISTOGRAM);
@@ -276,7 +277,16 @@ fn without_ebpf_only_the_states_are_known() {
         .filter(|line| !line.starts_with('#'))
         .filter_map(|line| line.split(['{', ' ']).next()?.strip_prefix("tcpwatch_"))
         .collect();
-    let known = ["build_info", "namespaces", "namespaces_incomplete", "series", "sockets", "source_info"];
+    let known = [
+        "build_info",
+        "finding_active",
+        "findings_total",
+        "namespaces",
+        "namespaces_incomplete",
+        "series",
+        "sockets",
+        "source_info",
+    ];
     assert_eq!(names, BTreeSet::from(known), "{page}");
     assert!(page.contains("tcpwatch_sockets{state=\"established\"} 3\n"));
 }
@@ -295,7 +305,7 @@ fn the_series_are_counted_and_none_is_there_twice() {
 /// Name, type and labels of each metric, as the table in the docs has them.
 #[test]
 fn the_docs_list_every_metric() {
-    let families = families(&Model::default().apply(full()), USAGE);
+    let families = families(&Model::default().apply(full()), &Findings::default(), USAGE);
     let emitted: BTreeMap<_, _> = families
         .iter()
         .map(|family| {
@@ -313,4 +323,68 @@ fn the_docs_list_every_metric() {
         })
         .collect();
     assert_eq!(documented, emitted);
+}
+
+/// A finding of a process named `process` at a listener's port.
+fn finding(kind: Kind, severity: Severity, process: Option<&str>, port: Option<u16>) -> Finding {
+    let owner = |name: &str| Arc::new(Process { command: Some(name.into()), ..Process::default() });
+    let seen = Candidate {
+        kind,
+        key: String::new(),
+        severity,
+        verdict: None,
+        subject: Subject {
+            owner: process.map(owner),
+            listener: port.map(|port| ([0, 0, 0, 0], port).into()),
+            ..Subject::default()
+        },
+        confidence: 1.0,
+        evidence: Vec::new(),
+        summary: String::new(),
+        meaning: String::new(),
+        advice: Vec::new(),
+        verify: Vec::new(),
+    };
+    Finding { id: String::new(), since: SystemTime::UNIX_EPOCH, closed: None, seen }
+}
+
+fn with(findings: &Findings) -> String {
+    page(&Model::default().apply(full()), findings, USAGE).expect("encodes")
+}
+
+#[test]
+fn findings_are_counted_by_subject_and_zero_where_there_are_none() {
+    let none = with(&Findings::default());
+    assert_eq!(lines(&none, "tcpwatch_finding_active").len(), Kind::ALL.len() * 2);
+    assert_eq!(lines(&none, "tcpwatch_findings_total").len(), Kind::ALL.len());
+    assert!(none.contains(
+        "tcpwatch_finding_active{kind=\"syn_flood\",severity=\"critical\",process=\"\",listen_addr=\"\"} 0\n"
+    ));
+    let flood = || finding(Kind::SynFlood, Severity::Critical, Some("web"), Some(80));
+    let some = with(&Findings {
+        open: vec![flood(), flood(), finding(Kind::MemoryPressure, Severity::Warning, None, None)],
+        totals: BTreeMap::from([(Kind::SynFlood, 5)]),
+        ..Findings::default()
+    });
+    for line in [
+        "tcpwatch_finding_active{kind=\"syn_flood\",severity=\"critical\",process=\"web\",listen_addr=\"0.0.0.0:80\"} 2",
+        "tcpwatch_finding_active{kind=\"memory_pressure\",severity=\"warning\",process=\"\",listen_addr=\"\"} 1",
+        "tcpwatch_finding_active{kind=\"memory_pressure\",severity=\"critical\",process=\"\",listen_addr=\"\"} 0",
+        "tcpwatch_findings_total{kind=\"syn_flood\"} 5",
+        "tcpwatch_findings_total{kind=\"reset_storm\"} 0",
+    ] {
+        assert!(some.lines().any(|found| found == line), "{line} is not in\n{some}");
+    }
+}
+
+#[test]
+fn findings_are_bounded_and_the_rest_is_not_lost() {
+    let mut open: Vec<_> =
+        (1..=130).map(|port| finding(Kind::SynFlood, Severity::Warning, Some("web"), Some(port))).collect();
+    open.push(finding(Kind::SynFlood, Severity::Critical, Some("web"), Some(200)));
+    let page = with(&Findings { open, ..Findings::default() });
+    let found = lines(&page, "tcpwatch_finding_active");
+    assert_eq!(found.len(), Kind::ALL.len() * 2 + 100 + 1);
+    assert!(page.contains("severity=\"warning\",process=\"other\",listen_addr=\"other\"} 31\n"), "{page}");
+    assert!(page.contains("severity=\"critical\",process=\"web\",listen_addr=\"0.0.0.0:200\"} 1\n"));
 }

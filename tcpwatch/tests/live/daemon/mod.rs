@@ -1,6 +1,7 @@
 //! The binary from outside: its HTTP answers, exit codes and signals.
 
 mod cli;
+mod config;
 mod process;
 mod sockets;
 

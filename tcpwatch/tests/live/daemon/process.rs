@@ -94,7 +94,7 @@ impl Running {
     }
 
     /// The next line of the log that contains `text`.
-    fn log_line(&self, text: &str) -> String {
+    pub fn log_line(&self, text: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
         let mut seen = String::new();
         loop {

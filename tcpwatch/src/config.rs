@@ -1,0 +1,154 @@
+//! The configuration file: TOML, a section per kind of finding.
+//!
+//! A file that is not right is refused as a whole, with the line and the reason of everything wrong in it: a daemon
+//! that took half of a file would not do what anybody wrote. [`options`] lists what there is.
+
+mod options;
+mod value;
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use thiserror::Error;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::detect::Thresholds;
+use options::{OPTIONS, Opt, SECTIONS};
+
+/// Why a configuration cannot be used.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    #[error("cannot read the configuration file {}: {source}; is the path right?", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("the configuration file {} is not right: {}", path.display(), list(problems))]
+    Wrong { path: PathBuf, problems: Vec<Problem> },
+}
+
+/// One thing that is wrong in a file.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// Counted from one.
+    pub line: usize,
+    pub reason: String,
+}
+
+fn list(problems: &[Problem]) -> String {
+    let lines = problems.iter().map(|problem| format!("line {}: {}", problem.line, problem.reason));
+    lines.collect::<Vec<_>>().join("; ")
+}
+
+/// The configuration that is in effect, and where it comes from.
+#[derive(Debug, Default)]
+pub struct Config {
+    path: Option<PathBuf>,
+    thresholds: RwLock<Arc<Thresholds>>,
+}
+
+impl Config {
+    /// Reads `path`; without one, everything is as it is by default.
+    pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
+        let thresholds = path.map_or_else(|| Ok(Thresholds::default()), read)?;
+        Ok(Self { path: path.map(Path::to_owned), thresholds: RwLock::new(Arc::new(thresholds)) })
+    }
+
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    pub fn thresholds(&self) -> Arc<Thresholds> {
+        Arc::clone(&self.thresholds.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Reads the file again; if it cannot be used, everything stays as it is.
+    pub fn reload(&self) -> Result<(), ConfigError> {
+        if let Some(path) = &self.path {
+            let thresholds = Arc::new(read(path)?);
+            *self.thresholds.write().unwrap_or_else(PoisonError::into_inner) = thresholds;
+        }
+        Ok(())
+    }
+}
+
+fn read(path: &Path) -> Result<Thresholds, ConfigError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    parse(&text).map_err(|problems| ConfigError::Wrong { path: path.to_owned(), problems })
+}
+
+/// What a file says; what it leaves out is as it is by default.
+fn parse(text: &str) -> Result<Thresholds, Vec<Problem>> {
+    let line = |at: usize| text.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count() + 1;
+    let table = DeTable::parse(text).map_err(|error| {
+        let reason = error.message().replace('\n', ", ");
+        vec![Problem { line: line(error.span().map_or(0, |span| span.start)), reason }]
+    })?;
+    let mut thresholds = Thresholds::default();
+    let mut problems = Vec::new();
+    for (name, section) in table.get_ref() {
+        let mut wrong = |at: usize, reason: String| problems.push(Problem { line: line(at), reason });
+        match (SECTIONS.iter().find(|known| known.0 == name.get_ref()), section.get_ref()) {
+            (Some((known, _)), DeValue::Table(entries)) => {
+                for (key, value) in entries {
+                    if let Err(reason) = set(&mut thresholds, known, key.get_ref(), value) {
+                        wrong(key.span().start, reason);
+                    }
+                }
+            }
+            (Some((known, _)), _) => {
+                wrong(
+                    name.span().start,
+                    format!("{known} is a section: write [{known}] and its options below"),
+                );
+            }
+            (None, value) => wrong(name.span().start, no_section(name.get_ref(), value.is_table())),
+        }
+    }
+    problems.sort();
+    if problems.is_empty() { Ok(thresholds) } else { Err(problems) }
+}
+
+fn set(
+    thresholds: &mut Thresholds,
+    section: &str,
+    name: &str,
+    value: &Spanned<DeValue<'_>>,
+) -> Result<(), String> {
+    let of_section = || OPTIONS.iter().filter(|option| option.section == section);
+    let Some(option) = of_section().find(|option| option.name == name) else {
+        let names: Vec<_> = of_section().map(|option| option.name).collect();
+        return Err(format!("there is no option {name:?} in [{section}]; there is {}", names.join(", ")));
+    };
+    option.setting.set(thresholds, value.get_ref()).map_err(|reason| format!("{section}.{name} {reason}"))
+}
+
+fn no_section(name: &str, is_table: bool) -> String {
+    let names: Vec<_> = SECTIONS.iter().map(|(name, _)| *name).collect();
+    let names = names.join(", ");
+    if is_table {
+        format!("there is no section [{name}]; there is {names}")
+    } else {
+        format!("{name:?} is in no section; write one of [{names}] above it")
+    }
+}
+
+/// A file that sets every option to what it is, with what it means.
+pub fn print(thresholds: &Thresholds) -> String {
+    let mut text = String::from(
+        "# Configuration of tcpwatch. Every option may be left out.\n\
+         # Times are seconds, or text such as \"500ms\", \"30s\", \"2m\" or \"1h\"; shares are between 0 and 1.\n",
+    );
+    let default = Thresholds::default();
+    for (section, about) in SECTIONS {
+        let _ = write!(text, "\n# {about}\n[{section}]\n");
+        for Opt { name, about, setting, .. } in OPTIONS.iter().filter(|option| option.section == *section) {
+            let (value, default) = (setting.show(thresholds), setting.show(&default));
+            let _ = write!(text, "# {about}: {}, by default {default}\n{name} = {value}\n", setting.range());
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

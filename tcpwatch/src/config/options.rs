@@ -1,0 +1,111 @@
+//! Every option of the configuration file: its bounds, what it means, and where its value is kept.
+//!
+//! The file is read by this table and printed from it; a test holds it against [`Thresholds`].
+
+use std::time::Duration;
+
+use super::value::Setting;
+#[cfg(doc)]
+use crate::detect::Thresholds;
+
+/// One option.
+pub(super) struct Opt {
+    pub(super) section: &'static str,
+    pub(super) name: &'static str,
+    /// Completed by its bounds and its default.
+    pub(super) about: &'static str,
+    pub(super) setting: Setting,
+}
+
+/// A whole number.
+macro_rules! count {
+    ($section:ident . $name:ident, $low:literal to $high:literal, $about:literal) => {
+        Opt {
+            section: stringify!($section),
+            name: stringify!($name),
+            about: $about,
+            setting: Setting::Count(|thresholds| &mut thresholds.$section.$name, $low, $high),
+        }
+    };
+}
+
+/// A share between 0 and 1.
+macro_rules! share {
+    ($section:ident . $name:ident, $low:literal to $high:literal, $about:literal) => {
+        Opt {
+            section: stringify!($section),
+            name: stringify!($name),
+            about: $about,
+            setting: Setting::Share(|thresholds| &mut thresholds.$section.$name, $low, $high),
+        }
+    };
+}
+
+/// A time, with its bounds in seconds.
+macro_rules! time {
+    ($section:ident . $name:ident, $low:literal to $high:literal, $about:literal) => {
+        Opt {
+            section: stringify!($section),
+            name: stringify!($name),
+            about: $about,
+            setting: Setting::Time(
+                |thresholds| &mut thresholds.$section.$name,
+                Duration::from_secs($low),
+                Duration::from_secs($high),
+            ),
+        }
+    };
+}
+
+/// Sections, in the order in which they are printed.
+pub(super) const SECTIONS: &[(&str, &str)] = &[
+    ("findings", "Findings of all kinds."),
+    ("close_wait_buildup", "An application does not close connections that their peers have closed."),
+    ("time_wait_storm", "More connections end in TIME_WAIT than there is room for."),
+    ("port_exhaustion", "Nearly all local ports toward one destination are in use."),
+    ("closing_stuck", "Connections are being closed for longer than the settings of their namespace allow."),
+    ("silent_peer", "Established connections whose peers may be gone without a word."),
+    ("zero_window_stall", "One side of a connection has stopped reading."),
+    ("memory_pressure", "TCP's memory, or the number of orphans, nears the limit of the host."),
+    ("illegal_transition", "A socket changed its state in a way that no TCP may."),
+];
+
+pub(super) const OPTIONS: &[Opt] = &[
+    time!(findings.close_after, 0 to 3_600, "How long a finding must not be seen to be closed"),
+    count!(close_wait_buildup.min_count, 1 to 1_000_000, "Fewest sockets in CLOSE_WAIT of one owner"),
+    time!(close_wait_buildup.age, 1 to 86_400, "How long each of them has been in CLOSE_WAIT"),
+    share!(close_wait_buildup.files_share, 0.01 to 1.0, "Share of the owner's file limit from which it is critical"),
+    time!(close_wait_buildup.files_within, 0 to 86_400,
+        "It is critical if at the present growth the file limit is reached within this time"),
+    share!(time_wait_storm.stock_share, 0.01 to 1.0, "Share of tcp_max_tw_buckets in use"),
+    share!(time_wait_storm.rising_share, 0.01 to 1.0,
+        "Share of tcp_max_tw_buckets in use from which a rate that would fill it is told"),
+    count!(time_wait_storm.min_overflows, 1 to 1_000_000,
+        "Fewest connections closed without TIME_WAIT for want of room within 15 seconds"),
+    count!(time_wait_storm.min_stock, 0 to 10_000_000, "Below this number in TIME_WAIT only overflows are told"),
+    share!(port_exhaustion.share, 0.01 to 1.0, "Share of ip_local_port_range in use toward one destination"),
+    share!(port_exhaustion.critical_share, 0.01 to 1.0,
+        "Share from which it is critical even if no connect has failed"),
+    count!(port_exhaustion.min_used, 1 to 65_535, "Below this number of ports nothing is told"),
+    count!(closing_stuck.min_count, 1 to 1_000_000, "Fewest sockets of one service in one state"),
+    time!(closing_stuck.slack, 0 to 3_600, "How far beyond what the settings allow"),
+    time!(closing_stuck.age, 1 to 86_400, "Those in FIN_WAIT1, CLOSING or LAST_ACK for less are not counted"),
+    time!(closing_stuck.fin_wait2_age, 1 to 86_400, "Orphans in FIN_WAIT2 for less are not counted"),
+    time!(silent_peer.unacknowledged_age, 1 to 86_400, "How long nothing came though data is unacknowledged"),
+    count!(silent_peer.unacknowledged_count, 1 to 1_000_000, "Fewest such sockets of one owner and service"),
+    time!(silent_peer.idle_age, 60 to 8_640_000, "How long nothing came or went on a socket without keepalive"),
+    count!(silent_peer.idle_count, 1 to 1_000_000, "Fewest such sockets of one owner and service"),
+    share!(silent_peer.min_share, 0.0 to 1.0, "Least share of the service's established connections"),
+    time!(zero_window_stall.age, 1 to 86_400, "How long the window has been closed"),
+    count!(zero_window_stall.min_count, 1 to 1_000_000, "Fewest sockets of one owner and service"),
+    share!(zero_window_stall.min_share, 0.0 to 1.0, "Least share of the service's established connections"),
+    share!(zero_window_stall.critical_share, 0.0 to 1.0,
+        "Share from which it is critical if the process here does not read"),
+    share!(memory_pressure.pressure_share, 0.01 to 1.5, "Share of the pressure mark of tcp_mem"),
+    share!(memory_pressure.memory_share, 0.01 to 1.0, "Share of the limit of tcp_mem from which it is critical"),
+    share!(memory_pressure.orphan_share, 0.01 to 1.0, "Share of tcp_max_orphans"),
+    share!(memory_pressure.critical_orphan_share, 0.01 to 1.0, "Share of tcp_max_orphans from which it is critical"),
+    count!(illegal_transition.min_count, 1 to 1_000_000, "Fewest illegal transitions of one kind within a minute"),
+    count!(illegal_transition.min_gaps, 1 to 1_000_000,
+        "Fewest gaps within a minute beyond those that known losses explain"),
+];

@@ -1,0 +1,145 @@
+//! The configuration file, read at the start and at SIGHUP, and the findings that it decides on.
+
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::process::{self, Daemon, output, wait_for};
+use crate::support::netns::Netns;
+
+/// A file that does not outlive its test.
+struct File(PathBuf);
+
+impl File {
+    fn new(hint: &str, text: &str) -> Self {
+        let file = Self(std::env::temp_dir().join(format!("tcpwatch-{hint}-{}.toml", std::process::id())));
+        file.write(text);
+        file
+    }
+
+    fn write(&self, text: &str) {
+        fs::write(&self.0, text).expect("write the configuration");
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().expect("UTF-8")
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        // A test may have removed it.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn the_printed_configuration_is_one_that_can_be_used() {
+    if !process::is_there() {
+        return;
+    }
+    let printed = output(&["run", "--print-config"]);
+    assert_eq!(printed.status.code(), Some(0), "{printed:?}");
+    let text = String::from_utf8(printed.stdout).expect("UTF-8");
+    assert!(text.contains("[close_wait_buildup]") && text.contains("\nmin_count = 10\n"), "{text}");
+    let file = File::new("printed", &text.replacen("min_count = 10", "min_count = 11", 1));
+    let again = output(&["run", "--print-config", "--config", file.path()]);
+    assert_eq!(again.status.code(), Some(0), "{again:?}");
+    let again = String::from_utf8(again.stdout).expect("UTF-8");
+    assert!(again.contains("by default 10\nmin_count = 11\n"), "{again}");
+}
+
+#[test]
+fn a_file_that_cannot_be_used_is_refused_at_the_start() {
+    if !process::is_there() {
+        return;
+    }
+    let file = File::new("refused", "[close_wait_buildup]\nmin_cuont = 3\n");
+    for (path, reason) in
+        [(file.path(), "line 2: there is no option \"min_cuont\""), ("/nowhere", "cannot read")]
+    {
+        let ended = output(&["run", "--listen", "127.0.0.1:0", "--config", path]);
+        assert_eq!(ended.status.code(), Some(2), "{ended:?}");
+        let told = String::from_utf8_lossy(&ended.stderr);
+        assert!(told.contains(path) && told.contains(reason), "{told}");
+    }
+}
+
+/// Connections in CLOSE_WAIT here, one after the other: their peers have closed.
+fn forgotten(ns: &Netns, count: usize) -> Vec<TcpStream> {
+    ns.run(|| {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
+        let address = listener.local_addr().expect("bound");
+        let forget = |_| {
+            let client = TcpStream::connect(address).expect("connect");
+            let (server, _) = listener.accept().expect("accept");
+            drop(client);
+            server
+        };
+        (0..count).map(forget).collect()
+    })
+}
+
+fn findings(daemon: &Daemon, ns: &Netns, more: &str) -> Vec<Value> {
+    let path = format!("/api/v1/findings?netns={}&kind=close_wait_buildup{more}", ns.inode());
+    daemon.json(&path)["findings"].as_array().expect("findings").clone()
+}
+
+#[test]
+fn a_hangup_takes_over_a_good_file_and_refuses_a_broken_one() {
+    if !process::is_there() {
+        return;
+    }
+    let ns = Netns::new("reload");
+    let file = File::new("reload", "[close_wait_buildup]\nmin_count = 1000\nage = 1\n");
+    let daemon = Daemon::start(&["--config", file.path()]);
+    let sockets = forgotten(&ns, 4);
+    thread::sleep(Duration::from_secs(4));
+    assert!(findings(&daemon, &ns, "").is_empty(), "four are not enough yet");
+
+    file.write("[close_wait_buildup]\nmin_count = 3\nage = \"1s\"\n\n[findings]\nclose_after = 2\n");
+    daemon.running.signal(Signal::HUP);
+    daemon.running.log_line("was read again");
+    let told = daemon.running.log_line(&format!("finding close_wait_buildup:{}", ns.inode()));
+    assert!(told.contains("warning finding") && told.contains("4 sockets"), "{told}");
+    let found = findings(&daemon, &ns, "");
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0]["verdict"], "never_closed");
+    assert_eq!(found[0]["evidence"]["aged"], 4);
+    assert_eq!(found[0]["subject"]["owner"]["pid"], std::process::id());
+    assert!(daemon.get("/metrics").1.contains("tcpwatch_findings_total{kind=\"close_wait_buildup\"} 1\n"));
+
+    file.write("[close_wait_buildup]\nmin_count = 1000\nage = \"soon\"\n");
+    daemon.running.signal(Signal::HUP);
+    let refused = daemon.running.log_line("the old configuration stays");
+    assert!(refused.contains("line 3: close_wait_buildup.age is \"soon\""), "{refused}");
+    thread::sleep(Duration::from_secs(4));
+    assert_eq!(findings(&daemon, &ns, "").len(), 1, "the old one stays");
+
+    drop(sockets);
+    let over = daemon.running.log_line("is over after");
+    assert!(over.contains(&format!("close_wait_buildup:{}", ns.inode())), "{over}");
+    wait_for("the closed finding is remembered", || {
+        let closed = findings(&daemon, &ns, "&closed=1h");
+        (findings(&daemon, &ns, "").is_empty() && closed.len() == 1 && !closed[0]["closed"].is_null())
+            .then_some(())
+    });
+    daemon.stop(Signal::TERM);
+}
+
+#[test]
+fn a_hangup_without_a_file_changes_nothing() {
+    if !process::is_there() {
+        return;
+    }
+    let daemon = Daemon::start(&[]);
+    daemon.running.signal(Signal::HUP);
+    daemon.running.log_line("no configuration file to read again");
+    assert_eq!(daemon.get("/healthz").0, 200);
+    daemon.stop(Signal::TERM);
+}
