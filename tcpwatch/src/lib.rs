@@ -9,6 +9,7 @@
 pub mod causes;
 pub mod cli;
 pub mod daemon;
+pub mod explain;
 pub mod feed;
 pub mod finding;
 pub mod host;

@@ -5,6 +5,7 @@
 
 pub mod checkup;
 pub mod event;
+pub mod explain;
 pub mod states;
 pub mod status;
 pub mod transitions;

@@ -30,7 +30,7 @@ pub(super) async fn scrape(State(app): State<App>) -> Result<impl IntoResponse, 
     let report = app.feed.fresh().await.ok_or_else(Failure::no_report)?;
     // Old figures would look like a host at rest; a failed scrape shows as `up == 0`.
     health::check_fresh(&app, Some(&report))?;
-    let page = page(&report, (app.usage)()).map_err(|error| Failure::internal(error.to_string()))?;
+    let page = page(&report, (app.own.usage)()).map_err(|error| Failure::internal(error.to_string()))?;
     Ok(([(CONTENT_TYPE, FORMAT)], page))
 }
 

@@ -51,8 +51,9 @@ impl Server {
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
+                let own = Own { usage: SelfUsage::default, settings: Settings::new };
                 let shutdown = async { stopped.await.expect("told to stop") };
-                serve(TcpListener::from_std(listener)?, feed, SelfUsage::default, shutdown).await
+                serve(TcpListener::from_std(listener)?, feed, own, shutdown).await
             })
         });
         Self { address, stop, thread }

@@ -5,6 +5,7 @@ mod fallback;
 mod live;
 mod namespaces;
 mod retire;
+mod settings;
 
 use crate::host::netns::NetnsError;
 use crate::kernel;
@@ -12,6 +13,7 @@ use crate::sample::Sample;
 
 pub use fallback::Fallback;
 pub use live::Live;
+pub use settings::settings;
 
 /// Why there are no samples.
 #[derive(Debug, thiserror::Error)]
