@@ -112,7 +112,8 @@ fn list(out: &mut impl Write, json: bool) -> Result<()> {
     if json {
         return Ok(writeln!(out, "{}", serde_json::to_string(&topics)?)?);
     }
-    let mut text = String::from("`tcpwatch explain TOPIC` explains one of these. Other spellings work, too.\n\n");
+    let mut text =
+        String::from("`tcpwatch explain TOPIC` explains one of these. Other spellings work, too.\n\n");
     for section in topics.sections {
         let names: Vec<&str> = section.topics.iter().map(|topic| topic.topic).collect();
         text += &format!("## {}\n\n{}\n\n", section.section, names.join(", "));

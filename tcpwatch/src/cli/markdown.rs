@@ -131,7 +131,9 @@ mod tests {
             render(text, false),
             "CLOSE_WAIT\n\nThe application is close(2)-less.\n\nHow\n\n- one more\n- two\n\n    ss -tn | wc\n\n    - code **x**\n"
         );
-        assert!(render(text, true).starts_with("\x1b[1mCLOSE_WAIT\x1b[0m\n\nThe \x1b[1mapplication\x1b[0m is"));
+        assert!(
+            render(text, true).starts_with("\x1b[1mCLOSE_WAIT\x1b[0m\n\nThe \x1b[1mapplication\x1b[0m is")
+        );
     }
 
     #[test]

@@ -181,7 +181,8 @@ impl Library {
 
     fn by_name(&self, text: &str) -> Option<usize> {
         let plain = names::plain(text);
-        let state = || TcpState::parse(text.trim()).and_then(|state| self.names.get(&names::plain(state.name())));
+        let state =
+            || TcpState::parse(text.trim()).and_then(|state| self.names.get(&names::plain(state.name())));
         let bare = || names::bare(&plain).into_iter().find_map(|name| self.names.get(name));
         self.names.get(&plain).or_else(state).or_else(bare).copied()
     }

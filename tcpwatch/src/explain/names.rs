@@ -99,9 +99,12 @@ mod tests {
 
     #[test]
     fn distances_count_typing_errors() {
-        for (a, b, expected) in
-            [("", "abc", 3), ("closewait", "closewait", 0), ("colsewait", "closewait", 1), ("kitten", "sitting", 3)]
-        {
+        for (a, b, expected) in [
+            ("", "abc", 3),
+            ("closewait", "closewait", 0),
+            ("colsewait", "closewait", 1),
+            ("kitten", "sitting", 3),
+        ] {
             assert_eq!((distance(a, b), distance(b, a)), (expected, expected), "{a} {b}");
         }
         assert_eq!(unlike("clsewait", "closewait"), Some(1));

@@ -159,14 +159,15 @@ fn split(body: &str) -> (String, Vec<(String, String)>) {
         text.push('\n');
     }
     for (_, text) in &mut parts {
-        *text = text.trim().to_owned();
+        *text = text.trim_matches('\n').to_owned();
     }
     (opening.trim().to_owned(), parts)
 }
 
 /// What templates can say of a page.
 fn replace(template: &str, page: &Page) -> String {
-    let text = template.replace("%name%", &page.topic).replace("%title%", &page.title);
+    let column = page.topic.strip_prefix("sockstat_").unwrap_or(&page.topic);
+    let text = template.replace("%name%", &page.topic).replace("%column%", column);
     let Some((from, to)) = page.pair else { return text };
     let judgement = judge(from, to);
     text.replace("%from%", from.name())

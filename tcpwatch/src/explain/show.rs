@@ -11,7 +11,8 @@ pub fn rate(rate: f64) -> String {
 
 /// A time in seconds: exact where that matters, and in minutes or hours beside it where that helps.
 pub fn seconds(seconds: f64) -> String {
-    let exact = if seconds.fract().abs() < 1e-9 { format!("{seconds:.0} s") } else { format!("{seconds:.1} s") };
+    let exact =
+        if seconds.fract().abs() < 1e-9 { format!("{seconds:.0} s") } else { format!("{seconds:.1} s") };
     match seconds {
         seconds if seconds < 0.001 => format!("{:.0} µs", seconds * 1e6),
         seconds if seconds < 1.0 => format!("{:.0} ms", seconds * 1e3),

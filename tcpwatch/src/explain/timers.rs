@@ -72,7 +72,10 @@ mod tests {
         assert_eq!(new.sent, [1.0, 2.0, 3.0, 4.0, 5.0, 7.0, 11.0, 19.0, 35.0, 67.0]);
         assert!(near(new.gives_up, 131.0));
         assert!(near(syn(0, 0, LONGEST).gives_up, 1.0));
-        assert!(near(syn(8, 0, LONGEST).gives_up, 1.0 + 2.0 + 4.0 + 8.0 + 16.0 + 32.0 + 64.0 + 120.0 + 120.0));
+        assert!(near(
+            syn(8, 0, LONGEST).gives_up,
+            1.0 + 2.0 + 4.0 + 8.0 + 16.0 + 32.0 + 64.0 + 120.0 + 120.0
+        ));
         assert!(near(syn(3, 0, 2.0).gives_up, 7.0), "tcp_rto_max_ms");
     }
 

@@ -45,7 +45,11 @@ async fn fresh(
     Ok(report)
 }
 
-pub(super) fn check(report: &Report, netns: Option<u64>, knows: impl Fn(&Report, u64) -> bool) -> Result<(), Failure> {
+pub(super) fn check(
+    report: &Report,
+    netns: Option<u64>,
+    knows: impl Fn(&Report, u64) -> bool,
+) -> Result<(), Failure> {
     match netns {
         Some(netns) if !knows(report, netns) => Err(Failure::not_found(format!(
             "no network namespace has the inode number {netns}; /api/v1/status lists those that exist"

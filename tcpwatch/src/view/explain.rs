@@ -76,12 +76,8 @@ pub fn facts(
     let sees_transitions = report.sample.namespaces.iter().any(|namespace| namespace.cells.is_some());
     let chosen = report.transitions.iter().filter(|(inode, _)| is_wanted(inode));
     let moved = rates::total(&chosen.map(|(k, v)| (*k, v.clone())).collect());
-    let moved = moved.into_iter().map(|one| Moved {
-        from: one.from,
-        to: one.to,
-        count: one.count,
-        rate: one.rate,
-    });
+    let moved =
+        moved.into_iter().map(|one| Moved { from: one.from, to: one.to, count: one.count, rate: one.rate });
     Facts {
         sample: Some(Arc::clone(&report.sample)),
         netns,
@@ -128,7 +124,8 @@ fn scope(netns: Option<u64>) -> String {
 
 /// All topics.
 pub fn topics() -> Topics {
-    let topic = |page: &'static explain::Page| Topic { topic: &page.topic, title: &page.title, also: &page.also };
+    let topic =
+        |page: &'static explain::Page| Topic { topic: &page.topic, title: &page.title, also: &page.also };
     let sections = explain::sections().into_iter();
     Topics {
         sections: sections

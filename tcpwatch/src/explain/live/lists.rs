@@ -129,7 +129,8 @@ fn remotes(facts: &Facts) -> Value {
     let mut found: Vec<&RemoteSample> =
         sample.remotes.iter().filter(|one| facts.netns.is_none_or(|netns| netns == one.netns)).collect();
     if found.is_empty() {
-        let had_trouble = sample.host.as_ref().is_none_or(|host| host.retransmits.iter().any(|count| *count > 0));
+        let had_trouble =
+            sample.host.as_ref().is_none_or(|host| host.retransmits.iter().any(|count| *count > 0));
         return match (sample.source, had_trouble) {
             (SourceKind::Netlink, _) => Value::unknown(NO_EBPF),
             (_, true) => Value::unknown("remote ends were not told apart"),
@@ -170,7 +171,10 @@ fn ports(facts: &Facts) -> Value {
     let mut tuples: Vec<_> = surveys.iter().flat_map(|survey| &survey.tuples).collect();
     tuples.sort_by_key(|tuple| Reverse(tuple.used));
     let line = |tuple: &&crate::sample::Tuple| {
-        format!("{} to {}: {} ports, {} of them TIME_WAIT", tuple.local, tuple.remote, tuple.used, tuple.time_wait)
+        format!(
+            "{} to {}: {} ports, {} of them TIME_WAIT",
+            tuple.local, tuple.remote, tuple.used, tuple.time_wait
+        )
     };
     list(tuples.iter().map(line).collect(), "no destination uses many ports")
 }
@@ -181,8 +185,8 @@ fn findings(facts: &Facts, kind: Option<Kind>) -> Value {
     };
     let open = findings.iter().filter(|one| one.closed.is_none());
     let open = open.filter(|one| kind.is_none_or(|kind| one.seen.kind == kind));
-    let open =
-        open.filter(|one| facts.netns.is_none_or(|netns| one.seen.subject.netns.is_none_or(|own| own == netns)));
+    let open = open
+        .filter(|one| facts.netns.is_none_or(|netns| one.seen.subject.netns.is_none_or(|own| own == netns)));
     let mut open: Vec<_> = open.collect();
     open.sort_by_key(|one| (Reverse(one.seen.severity), one.since));
     let line = |one: &&crate::finding::Finding| {

@@ -7,7 +7,8 @@ use crate::explain::facts::{Facts, Moved};
 use crate::explain::show;
 
 pub fn value(name: &str, args: &[&str], facts: &Facts) -> Option<Value> {
-    let no_census = if facts.sample.is_some() { "not every network namespace could be counted" } else { NO_SAMPLE };
+    let no_census =
+        if facts.sample.is_some() { "not every network namespace could be counted" } else { NO_SAMPLE };
     Some(match (name, args) {
         ("count", [state]) => Value::or(facts.counts[TcpState::parse(state)?.index()], no_census),
         ("half_open", []) => Value::or(facts.half_open, NO_EBPF),

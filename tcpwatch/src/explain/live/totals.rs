@@ -13,7 +13,8 @@ use crate::sample::{Sample, SourceKind};
 
 pub fn value(name: &str, args: &[&str], facts: &Facts) -> Option<Value> {
     let sample = facts.sample.as_deref();
-    let host = |value: &dyn Fn(&HostCounters) -> Value| match sample.and_then(|sample| sample.host.as_deref()) {
+    let host = |value: &dyn Fn(&HostCounters) -> Value| match sample.and_then(|sample| sample.host.as_deref())
+    {
         Some(host) => value(host),
         None => Value::unknown(NO_EBPF),
     };
@@ -96,11 +97,14 @@ fn endings(row: &[u64; Cause::COUNT]) -> String {
 }
 
 fn reset_reasons(sample: &Sample) -> Value {
-    let mut reasons: Vec<&(String, u64)> = sample.reset_reasons.iter().filter(|(_, count)| *count > 0).collect();
+    let mut reasons: Vec<&(String, u64)> =
+        sample.reset_reasons.iter().filter(|(_, count)| *count > 0).collect();
     if reasons.is_empty() {
         return match &sample.host {
             Some(host) if host.resets_sent == 0 => Value::known("none sent"),
-            Some(_) => Value::unknown("this kernel does not say why it sends a reset; Linux 6.10 and later do"),
+            Some(_) => {
+                Value::unknown("this kernel does not say why it sends a reset; Linux 6.10 and later do")
+            }
             None => Value::unknown(NO_EBPF),
         };
     }

@@ -74,8 +74,14 @@ fn all_facts() -> Facts {
         drops: 41,
         synack_retransmits: 0,
     };
-    let remote =
-        RemoteSample { netns: 1, address: end.ip(), port: 443, is_client: false, pid: None, counts: RemoteCounts::default() };
+    let remote = RemoteSample {
+        netns: 1,
+        address: end.ip(),
+        port: 443,
+        is_client: false,
+        pid: None,
+        counts: RemoteCounts::default(),
+    };
     let sample = Sample {
         at: SystemTime::UNIX_EPOCH,
         elapsed: Duration::from_secs(1),
@@ -177,8 +183,17 @@ fn without_any_data_every_value_has_a_reason_and_none_is_zero() {
     for page in pages() {
         for value in render(Found { page, pair: page.pair }, &facts).values {
             assert!(!value.is_known, "{}: {value:?} was not known", page.topic);
-            assert!(value.text.starts_with("unknown here (") && value.text.len() > 20, "{}: {value:?}", page.topic);
-            assert!(!value.text.contains("no value"), "{}: {} is no placeholder", page.topic, value.placeholder);
+            assert!(
+                value.text.starts_with("unknown here (") && value.text.len() > 20,
+                "{}: {value:?}",
+                page.topic
+            );
+            assert!(
+                !value.text.contains("no value"),
+                "{}: {} is no placeholder",
+                page.topic,
+                value.placeholder
+            );
         }
     }
 }
@@ -207,17 +222,27 @@ fn values_are_those_of_the_host() {
     let facts = all_facts();
     let text = filled("CLOSE_WAIT", &facts);
     assert!(text.contains("17 sockets; 1.5/s come, 0/s go"), "{text}");
-    assert!(text.contains("- leaky[7]: 12 on port 8080, the oldest for 90 s, 1 of unknown age, never accepted"), "{text}");
+    assert!(
+        text.contains("- leaky[7]: 12 on port 8080, the oldest for 90 s, 1 of unknown age, never accepted"),
+        "{text}"
+    );
     assert!(text.contains("- close_wait_buildup (warning): summary of close_wait_buildup"), "{text}");
     let text = filled("lost_handshake_segment", &facts);
-    assert!(text.contains("A SYN from here is sent again after 1, 2, 3, 4, 5, 7, 11, 19, 35, 67 s, given up after 131 s"), "{text}");
+    assert!(
+        text.contains(
+            "A SYN from here is sent again after 1, 2, 3, 4, 5, 7, 11, 19, 35, 67 s, given up after 131 s"
+        ),
+        "{text}"
+    );
     assert!(text.contains("sent again after 1, 3, 7, 15, 31 s, given up after 63 s"), "{text}");
     assert!(filled("tcp_retries2", &facts).contains("Here: 924.6 s (15 min)"));
     assert!(filled("keepalive", &facts).contains("noticed after 7875 s (2.2 h)"));
     assert!(filled("tcp_orphan_retries", &facts).contains("Here: 102.2 s"));
     assert!(filled("port_exhaustion", &facts).contains("28232 ports (32768 to 60999)"));
     assert!(filled("time_wait", &facts).contains("100 of 1000 (10 %)"));
-    assert!(filled("accept_queue_overflow", &facts).contains("192.0.2.7:443 of leaky[7]: accept queue 9 of 8"));
+    assert!(
+        filled("accept_queue_overflow", &facts).contains("192.0.2.7:443 of leaky[7]: accept queue 9 of 8")
+    );
 }
 
 #[test]
@@ -236,7 +261,9 @@ fn an_older_kernel_has_the_arithmetic_of_its_time() {
 fn the_settings_of_another_namespace_are_not_ours() {
     let mut facts = all_facts();
     facts.netns = Some(9);
-    assert!(filled("tcp_retries2", &facts).contains("unknown here (net.ipv4.tcp_retries2: not read in other"));
+    assert!(
+        filled("tcp_retries2", &facts).contains("unknown here (net.ipv4.tcp_retries2: not read in other")
+    );
     let mut sample = facts.sample.as_deref().cloned().expect("a sample");
     sample.namespaces.push(NamespaceSample {
         inode: 9,

@@ -1,6 +1,7 @@
 //! The binary from outside: its HTTP answers, exit codes and signals.
 
 mod cli;
+mod explain;
 mod process;
 
 use std::net::TcpListener;
