@@ -20,8 +20,8 @@ use crate::finding::Finding;
 use crate::host::{caps, process};
 use crate::kernel::Options;
 use crate::model::Model;
-use crate::serve::{self, SelfUsage};
-use crate::source::{Fallback, Live, Source, SourceError};
+use crate::serve::{self, Own, SelfUsage};
+use crate::source::{self, Fallback, Live, Source, SourceError};
 
 /// What the daemon is asked to do.
 #[derive(Debug)]
@@ -204,6 +204,7 @@ fn serve_until(
         .enable_all()
         .build()
         .context("start the asynchronous runtime")?;
+    let own = Own { usage: self_usage, settings: source::settings };
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener).context("use the listening socket")?;
         let mut hangup = signal(SignalKind::hangup()).context("listen for SIGHUP")?;
@@ -213,7 +214,7 @@ fn serve_until(
                 reload(&config);
             }
         });
-        serve::serve(listener, feed, self_usage, shutdown).await.context("serve HTTP")
+        serve::serve(listener, feed, own, shutdown).await.context("serve HTTP")
     })
 }
 

@@ -11,6 +11,7 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod detect;
+pub mod explain;
 pub mod feed;
 pub mod filter;
 pub mod finding;

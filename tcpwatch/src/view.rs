@@ -5,6 +5,7 @@
 
 pub mod checkup;
 pub mod event;
+pub mod explain;
 pub mod findings;
 pub mod owner;
 pub mod sockets;

@@ -2,7 +2,9 @@
 
 mod client;
 mod doctor;
+mod explain;
 mod filter;
+mod markdown;
 mod netstat;
 mod run;
 mod trace;
@@ -23,6 +25,7 @@ Examples:
   tcpwatch run                          the daemon, on loopback port 9717
   tcpwatch netstat -s                   sockets by state, all network namespaces
   tcpwatch trace --port 443             state changes of port 443 as they happen
+  tcpwatch explain CLOSE_WAIT           what it means, on this host, and what to do
   tcpwatch doctor                       what this kernel and these privileges allow";
 
 /// Watches every TCP socket's state through eBPF, and explains what is wrong.
@@ -44,6 +47,8 @@ enum Command {
     Netstat(netstat::NetstatArgs),
     /// Show transitions, retransmits and resets as they happen, filtered in the kernel.
     Trace(trace::TraceArgs),
+    /// Explain a state, transition, finding, counter, sysctl or metric, with this host's values.
+    Explain(explain::ExplainArgs),
     /// Say what this kernel and these privileges allow, what is lost, and what would fix it.
     Doctor(doctor::DoctorArgs),
 }
@@ -76,6 +81,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Netstat(args) => netstat::netstat(&args),
         Command::Trace(args) => trace::trace(&args),
+        Command::Explain(args) => explain::explain(&args),
         Command::Doctor(args) => doctor::doctor(&args),
     };
     match done {
@@ -85,7 +91,8 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // Standard error may be closed as well.
             let _ = writeln!(io::stderr(), "tcpwatch: {}", causes(error.as_ref()));
-            ExitCode::from(if error.is::<filter::BadFilter>() { USAGE } else { FAILED })
+            let is_usage = error.is::<filter::BadFilter>() || error.is::<crate::explain::Unknown>();
+            ExitCode::from(if is_usage { USAGE } else { FAILED })
         }
     }
 }

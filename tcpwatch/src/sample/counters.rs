@@ -102,6 +102,35 @@ impl TcpExt {
     }
 }
 
+impl Snmp {
+    /// Every column under the kernel's name for it.
+    pub fn columns(&self) -> impl Iterator<Item = (&'static str, Option<u64>)> {
+        let Self { active_opens, passive_opens, attempt_fails, estab_resets, curr_estab, .. } = *self;
+        let Self { in_segs, out_segs, retrans_segs, out_rsts, .. } = *self;
+        let columns = [
+            ("ActiveOpens", active_opens),
+            ("PassiveOpens", passive_opens),
+            ("AttemptFails", attempt_fails),
+            ("EstabResets", estab_resets),
+            ("CurrEstab", curr_estab),
+            ("InSegs", in_segs),
+            ("OutSegs", out_segs),
+            ("RetransSegs", retrans_segs),
+            ("OutRsts", out_rsts),
+        ];
+        columns.into_iter().map(|(name, value)| (name, Some(value)))
+    }
+}
+
+impl SockStat {
+    /// Every column under the kernel's name for it.
+    pub fn columns(&self) -> impl Iterator<Item = (&'static str, Option<u64>)> {
+        let Self { inuse, orphan, tw, alloc, mem } = *self;
+        let columns = [("inuse", inuse), ("orphan", orphan), ("tw", tw), ("alloc", alloc), ("mem", mem)];
+        columns.into_iter().map(|(name, value)| (name, Some(value)))
+    }
+}
+
 /// All TCP counters of one namespace.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct NetCounters {
@@ -113,6 +142,11 @@ pub struct NetCounters {
 }
 
 impl NetCounters {
+    /// Every counter under the kernel's name for it: those of snmp, of netstat and of sockstat.
+    pub fn columns(&self) -> impl Iterator<Item = (&'static str, Option<u64>)> {
+        self.snmp.columns().chain(self.ext.columns()).chain(self.sock.columns())
+    }
+
     /// Whether the namespace holds no TCP socket at all, `TIME_WAIT` included, so
     /// that a walk of its socket table (milliseconds) would find nothing.
     pub fn no_sockets(&self) -> bool {

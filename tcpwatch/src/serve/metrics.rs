@@ -35,7 +35,7 @@ pub(super) async fn scrape(State(app): State<App>) -> Result<impl IntoResponse, 
     health::check_fresh(&app, Some(&report))?;
     let findings = app.feed.findings().ok_or_else(Failure::no_report)?;
     let page =
-        page(&report, &findings, (app.usage)()).map_err(|error| Failure::internal(error.to_string()))?;
+        page(&report, &findings, (app.own.usage)()).map_err(|error| Failure::internal(error.to_string()))?;
     Ok(([(CONTENT_TYPE, FORMAT)], page))
 }
 

@@ -13,10 +13,13 @@
 //! | `GET /api/v1/transitions[?netns=N]` | transitions with verdict, count and rate, of this moment |
 //! | `GET /api/v1/sockets?limit=100[&filter=…]` | single sockets with age and owner, the oldest first, of this moment |
 //! | `GET /api/v1/findings[?kind=K&netns=N&closed=1h]` | what is wrong, explained; with `closed` what was lately |
+//! | `GET /api/v1/explain` | all topics that are explained |
+//! | `GET /api/v1/explain/TOPIC[?netns=N][&format=markdown]` | one of them, with this host's values |
 //!
 //! Errors are JSON, `{"error": "…"}`, with the code that fits.
 
 mod api;
+mod explain;
 mod failure;
 mod findings;
 mod health;
@@ -36,6 +39,7 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
+use crate::explain::Settings;
 use crate::feed::Feed;
 use failure::Failure;
 
@@ -53,6 +57,8 @@ tcpwatch watches the state of every TCP socket on this host.
 /api/v1/transitions[?netns=N]   transitions with verdict, count and rate
 /api/v1/sockets?limit=100       single sockets with age and owner; also ?filter=state=close_wait+older-than=5m
 /api/v1/findings[?closed=1h]    what is wrong, explained
+/api/v1/explain                 all topics that are explained
+/api/v1/explain/TOPIC           one of them, with this host's values (?format=markdown)
 ";
 
 /// What the daemon itself uses; `None` where it is not known.
@@ -62,17 +68,26 @@ pub struct SelfUsage {
     pub cpu_seconds: Option<f64>,
 }
 
+/// What the daemon finds out when somebody asks.
+#[derive(Clone, Copy, Debug)]
+pub struct Own {
+    /// Asked at each scrape.
+    pub usage: fn() -> SelfUsage,
+    /// Asked for each page that explains.
+    pub settings: fn() -> Settings,
+}
+
 /// What every handler gets.
 #[derive(Clone)]
 struct App {
     feed: Feed,
-    usage: fn() -> SelfUsage,
+    own: Own,
     started: SystemTime,
 }
 
-/// All routes. `usage` is asked at each scrape.
-pub fn router(feed: Feed, usage: fn() -> SelfUsage) -> Router {
-    let app = App { feed, usage, started: SystemTime::now() };
+/// All routes.
+pub fn router(feed: Feed, own: Own) -> Router {
+    let app = App { feed, own, started: SystemTime::now() };
     Router::new()
         .route("/", get(async || INDEX))
         .route("/metrics", get(metrics::scrape))
@@ -83,6 +98,8 @@ pub fn router(feed: Feed, usage: fn() -> SelfUsage) -> Router {
         .route("/api/v1/transitions", get(api::transitions))
         .route("/api/v1/sockets", get(api::sockets))
         .route("/api/v1/findings", get(findings::list))
+        .route("/api/v1/explain", get(explain::topics))
+        .route("/api/v1/explain/{*topic}", get(explain::topic))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .with_state(app)
@@ -92,7 +109,7 @@ pub fn router(feed: Feed, usage: fn() -> SelfUsage) -> Router {
 pub async fn serve(
     listener: TcpListener,
     feed: Feed,
-    usage: fn() -> SelfUsage,
+    own: Own,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let stopping = Arc::new(Notify::new());
@@ -107,7 +124,7 @@ pub async fn serve(
         tokio::time::sleep(GRACE).await;
     };
     tokio::select! {
-        result = axum::serve(listener, router(feed, usage)).with_graceful_shutdown(signal) => result,
+        result = axum::serve(listener, router(feed, own)).with_graceful_shutdown(signal) => result,
         () = out_of_patience => Ok(()),
     }
 }

@@ -15,6 +15,14 @@ pub(super) struct Netns(pub(super) Option<u64>);
 
 pub(super) type Pairs = Vec<(String, String)>;
 
+/// A page that takes `netns=N`, `format=markdown` or `format=json`, or nothing.
+#[derive(Debug, PartialEq)]
+pub(super) struct Explain {
+    pub(super) netns: Option<u64>,
+    /// `None` leaves it to the header.
+    pub(super) markdown: Option<bool>,
+}
+
 impl<S: Sync> FromRequestParts<S> for Netns {
     type Rejection = Failure;
 
@@ -36,6 +44,26 @@ impl<S: Sync> FromRequestParts<S> for Sockets {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
         sockets(&pairs(parts)?).map_err(Failure::bad_request)
     }
+}
+
+impl<S: Sync> FromRequestParts<S> for Explain {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        explain(pairs(parts)?).map_err(Failure::bad_request)
+    }
+}
+
+fn explain(pairs: Pairs) -> Result<Explain, String> {
+    let (formats, rest): (Pairs, Pairs) = pairs.into_iter().partition(|(name, _)| name == "format");
+    let markdown = match formats.as_slice() {
+        [] => None,
+        [(_, format)] if format == "markdown" => Some(true),
+        [(_, format)] if format == "json" => Some(false),
+        [(_, format)] => return Err(format!("format={format:?} is neither markdown nor json")),
+        many => return Err(format!("format is given {} times", many.len())),
+    };
+    Ok(Explain { netns: netns(&rest)?, markdown })
 }
 
 pub(super) fn pairs(parts: &Parts) -> Result<Pairs, Failure> {
@@ -109,6 +137,21 @@ mod tests {
     fn one_namespace_or_all() {
         assert_eq!(parsed(&[]), Ok(None));
         assert_eq!(parsed(&[("netns", "4026531840")]), Ok(Some(4_026_531_840)));
+    }
+
+    #[test]
+    fn pages_have_a_format() {
+        let parsed = |pairs: &[(&str, &str)]| {
+            explain(pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect())
+        };
+        assert_eq!(parsed(&[]), Ok(Explain { netns: None, markdown: None }));
+        assert_eq!(
+            parsed(&[("format", "markdown"), ("netns", "7")]),
+            Ok(Explain { netns: Some(7), markdown: Some(true) })
+        );
+        for pairs in [&[("format", "html")][..], &[("format", "json"), ("format", "json")], &[("x", "1")]] {
+            assert!(parsed(pairs).is_err(), "{pairs:?}");
+        }
     }
 
     #[test]

@@ -88,8 +88,9 @@ impl Server {
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
+                let own = Own { usage: SelfUsage::default, settings: Settings::new };
                 let shutdown = async { stopped.await.expect("told to stop") };
-                serve(TcpListener::from_std(listener)?, feed, SelfUsage::default, shutdown).await
+                serve(TcpListener::from_std(listener)?, feed, own, shutdown).await
             })
         });
         Self { address, stop, thread }
@@ -148,15 +149,55 @@ fn every_route_of_the_index_answers() {
     let index = server.get("/");
     assert_eq!((index.code, index.kind.as_str()), (200, TEXT));
     let routes: Vec<_> = index.body.lines().filter(|line| line.starts_with('/')).collect();
-    assert_eq!(routes.len(), 7);
+    assert_eq!(routes.len(), 10);
     for route in routes {
         let path = route.split(['[', ' ']).next().expect("a path");
-        assert_eq!(server.get(path).code, 200, "{path}");
+        assert_eq!(server.get(&path.replace("TOPIC", "close_wait")).code, 200, "{path}");
         assert!(
             include_str!("mod.rs").contains(&format!("`GET {path}")),
             "{path} is not in the module's table"
         );
     }
+    server.end();
+}
+
+#[test]
+fn pages_are_json_or_markdown() {
+    let server = Server::start(Some(now));
+    let json = |answer: &Answer| -> serde_json::Value {
+        assert_eq!(answer.kind, JSON);
+        serde_json::from_str(&answer.body).expect("JSON")
+    };
+    let topics = json(&server.get("/api/v1/explain"));
+    assert!(topics["sections"].as_array().expect("sections").len() > 5, "{topics}");
+    let answer = server.get("/api/v1/explain/CLOSE-WAIT?netns=7");
+    let page = json(&answer);
+    assert_eq!(
+        (answer.code, page["topic"].as_str(), page["netns"].as_u64()),
+        (200, Some("close_wait"), Some(7))
+    );
+    let values = page["values"].as_array().expect("values");
+    let value =
+        |name: &str| values.iter().find(|value| value["name"] == name).expect("a value")["value"].clone();
+    assert_eq!(value("count close_wait"), "0");
+    assert_eq!(value("owners close_wait"), serde_json::Value::Null, "there was no survey");
+    let markdown = server.get("/api/v1/explain/close_wait?netns=7&format=markdown");
+    assert_eq!((markdown.code, markdown.kind.as_str()), (200, "text/markdown; charset=utf-8"));
+    assert!(markdown.body.starts_with("# CLOSE_WAIT\n"), "{}", markdown.body);
+    for (path, topic) in [
+        ("syn_recv_to_established", "syn_recv->established"),
+        ("syn_recv-%3Eestablished", "syn_recv->established"),
+        ("net/ipv4/tcp_tw_reuse", "net.ipv4.tcp_tw_reuse"),
+        ("listen_to_established", "illegal_transition"),
+    ] {
+        assert_eq!(json(&server.get(&format!("/api/v1/explain/{path}")))["topic"], topic, "{path}");
+    }
+    let answer = server.get("/api/v1/explain/clsoe_wait");
+    let unknown = json(&answer);
+    assert_eq!((answer.code, unknown["suggestions"][0].as_str()), (404, Some("close_wait")));
+    server.refuses("/api/v1/explain/clsoe_wait", 404, "did you mean close_wait");
+    server.refuses("/api/v1/explain/close_wait?netns=8", 404, "no network namespace");
+    server.refuses("/api/v1/explain/close_wait?format=html", 400, "neither markdown nor json");
     server.end();
 }
 

@@ -1,6 +1,7 @@
 //! Where samples come from: the live kernel, or netlink and `/proc` where eBPF cannot be had.
 
 mod convert;
+mod explained;
 mod fallback;
 mod live;
 mod namespaces;
@@ -13,6 +14,7 @@ use crate::host::processes::Processes;
 use crate::kernel;
 use crate::sample::{Plan, Sample, SocketSample};
 
+pub use explained::settings;
 pub use fallback::Fallback;
 pub use live::Live;
 

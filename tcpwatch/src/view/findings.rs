@@ -178,9 +178,7 @@ mod tests {
             "id": "syn_flood:k", "kind": "syn_flood", "severity": "critical", "verdict": "flood",
             "since": "1970-01-01T00:00:05.000Z", "closed": null, "confidence": 0.5,
             "subject": {"netns": 1, "listener": "10.0.0.1:80", "destination": null, "remote": "::1", "owner": {
-                "pid": 7, "inner_pid": null, "process": "web", "uid": null, "user": null,
-                "container": "ab".repeat(32), "runtime": "docker", "pod": null, "unit": null, "cgroup": null,
-                "exited": false}},
+                "pid": 7, "process": "web", "container": "ab".repeat(32), "runtime": "docker", "user": null}},
             "evidence": {"drops": 3, "rate": 0.5, "state": "listen", "unknown": null},
             "summary": "s", "meaning": "m", "advice": ["a"], "verify": ["v"],
             "explain": "/api/v1/explain/syn_flood"}]});

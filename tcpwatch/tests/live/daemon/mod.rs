@@ -2,6 +2,7 @@
 
 mod cli;
 mod config;
+mod explain;
 mod process;
 mod sockets;
 
