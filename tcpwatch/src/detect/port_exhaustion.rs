@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use tcpwatch_common::TcpState;
 use tcpwatch_common::failure::ConnectFailure;
 
 use super::tell::{self, percent, who};
@@ -41,7 +42,10 @@ pub(super) fn detect(window: &Window, limits: &Limits) -> Vec<Candidate> {
         let range = namespace.sysctls.as_ref().and_then(|sysctls| sysctls.port_range);
         let (first, last) = range.unwrap_or(PORT_RANGE);
         let ports = u64::from(last.saturating_sub(first)) + 1;
+        let at_most = sockets_with_ports(namespace);
         for tuple in &survey.tuples {
+            // The survey may be older than their end.
+            let tuple = &Tuple { used: tuple.used.min(at_most), ..tuple.clone() };
             let share = tell::share(tuple.used, ports);
             if tuple.used >= limits.min_used && share >= limits.share {
                 let (failures, pid) = failures(window, namespace, tuple);
@@ -53,6 +57,13 @@ pub(super) fn detect(window: &Window, limits: &Limits) -> Vec<Candidate> {
         }
     }
     found
+}
+
+/// Sockets that may hold a local port, by the exact counts of now.
+fn sockets_with_ports(namespace: &NamespaceSample) -> u64 {
+    let without = [TcpState::Listen, TcpState::SynRecv, TcpState::Close];
+    let with = TcpState::RFC.into_iter().filter(|state| !without.contains(state));
+    with.fold(0, |sum, state| sum.saturating_add(tell::count_now(namespace, state)))
 }
 
 /// Connects to the destination that failed here lately, and the process that tried last.

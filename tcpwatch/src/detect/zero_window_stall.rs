@@ -105,7 +105,7 @@ impl Stall<'_> {
             ],
             summary: if here {
                 format!(
-                    "{name} has not read {} on port {port} for {} or more; {unread} bytes wait",
+                    "{name} has not read from {} on port {port} for {} or more; {unread} bytes wait",
                     tell::sockets(count),
                     span(limits.age)
                 )
@@ -117,7 +117,7 @@ impl Stall<'_> {
                 )
             },
             meaning: meaning(here, &name),
-            advice: advice(here, &name, &largest.example.remote.to_string()),
+            advice: advice(here, &name, pid, &largest.example.remote.to_string()),
             verify: vec![tell::inside(sample, namespace, pid, &list)],
         })
     }
@@ -138,11 +138,13 @@ fn meaning(here: bool, name: &str) -> String {
     }
 }
 
-fn advice(here: bool, name: &str, remote: &str) -> Vec<String> {
+fn advice(here: bool, name: &str, pid: Option<u32>, remote: &str) -> Vec<String> {
     if here {
         vec![
             format!(
-                "See what {name} does instead of reading: `cat /proc/PID/stack`, a debugger, a full disk or queue"
+                "See what {name} does instead of reading, with a debugger or `cat /proc/{}/stack`: it may wait for a \
+                 full disk, a lock or a queue",
+                pid.map_or_else(|| String::from("PID"), |pid| pid.to_string())
             ),
             String::from("Larger receive buffers only put it off"),
         ]
