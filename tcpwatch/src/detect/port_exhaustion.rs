@@ -8,7 +8,7 @@ use std::time::Duration;
 use tcpwatch_common::TcpState;
 use tcpwatch_common::failure::ConnectFailure;
 
-use super::tell::{self, percent, who};
+use super::tell::{self, percent, whom};
 use crate::finding::{Candidate, Evidence, Kind, Severity, Subject};
 use crate::model::Window;
 use crate::sample::{NamespaceSample, RemoteSample, Sample, Tuple};
@@ -113,7 +113,7 @@ impl Shortage<'_> {
         let mostly_waiting = tell::share(time_wait, used) >= 0.5;
         let pid = self.pid();
         let owner = tell::process(sample, pid);
-        let name = owner.as_deref().map_or_else(|| String::from("the application"), |owner| who(Some(owner)));
+        let name = whom(owner.as_deref());
         let free = ports.saturating_sub(used);
         let failed = if failures > 0 {
             format!("; {failures} connects failed here in the last 15 s")

@@ -8,7 +8,7 @@ use tcpwatch_common::TcpState;
 use tcpwatch_common::host::Role;
 
 use super::silent_peer::{Service, established, key, troubled};
-use super::tell::{self, span, who};
+use super::tell::{self, span, who, whom};
 use crate::finding::{Candidate, Evidence, Kind, Severity, Subject};
 use crate::model::Window;
 use crate::sample::{Group, NamespaceSample, Sample, Trouble};
@@ -72,7 +72,7 @@ impl Stall<'_> {
         let listener = (!is_active).then(|| tell::listener(sample, namespace.inode, port)).flatten();
         let pid = pid.or_else(|| listener.and_then(|listener| listener.pid));
         let owner = tell::process(sample, pid);
-        let name = who(owner.as_deref());
+        let (name, doer) = (who(owner.as_deref()), whom(owner.as_deref()));
         let (unread, unsent) = (
             tell::sum(stalled.iter().copied(), |group| group.unread_bytes),
             tell::sum(stalled.iter().copied(), |group| group.unsent_bytes),
@@ -116,8 +116,8 @@ impl Stall<'_> {
                     span(limits.age)
                 )
             },
-            meaning: meaning(here, &name),
-            advice: advice(here, &name, pid, &largest.example.remote.to_string()),
+            meaning: meaning(here, &doer),
+            advice: advice(here, &doer, pid, &largest.example.remote.to_string()),
             verify: vec![tell::inside(sample, namespace, pid, &list)],
         })
     }
