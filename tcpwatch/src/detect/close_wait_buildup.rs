@@ -11,7 +11,7 @@ use std::time::Duration;
 use tcpwatch_common::TcpState;
 use tcpwatch_common::host::Role;
 
-use super::tell::{self, number, span, who};
+use super::tell::{self, number, span, who, whom};
 use crate::finding::{Candidate, Evidence, Kind, Severity, Subject};
 use crate::model::Window;
 use crate::process::Process;
@@ -217,7 +217,7 @@ impl<'a> Buildup<'a> {
     }
 
     fn meaning(&self) -> String {
-        let who = who(self.process.as_deref());
+        let who = whom(self.process.as_deref());
         if self.never_accepted {
             return format!(
                 "The clients connected, gave up and closed while their connections waited for accept(). {who} does \
@@ -246,7 +246,7 @@ impl<'a> Buildup<'a> {
     }
 
     fn advice(&self) -> Vec<String> {
-        let who = who(self.process.as_deref());
+        let who = whom(self.process.as_deref());
         if self.never_accepted {
             return vec![
                 format!("See what keeps {who} from accept(): a stuck thread, a full worker pool, a debugger"),

@@ -91,7 +91,12 @@ impl Engine {
     ) -> Vec<Finding> {
         for (id, open) in &mut self.open {
             match seen.remove(id) {
-                Some(candidate) => {
+                Some(mut candidate) => {
+                    // Who it was is still so when the process or its listener has gone.
+                    let known = &open.finding.seen.subject;
+                    let subject = &mut candidate.subject;
+                    subject.owner = subject.owner.take().or_else(|| known.owner.clone());
+                    subject.listener = subject.listener.or(known.listener);
                     open.finding.seen = candidate;
                     open.missing_since = None;
                 }

@@ -14,6 +14,8 @@ pub mod silent_peer;
 mod tell;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 pub mod thresholds;
 pub mod time_wait_storm;
 pub mod zero_window_stall;

@@ -5,9 +5,10 @@
 
 use std::time::Duration;
 
+use tcpwatch_common::TcpState;
 use tcpwatch_common::failure::ConnectFailure;
 
-use super::tell::{self, percent, who};
+use super::tell::{self, percent, whom};
 use crate::finding::{Candidate, Evidence, Kind, Severity, Subject};
 use crate::model::Window;
 use crate::sample::{NamespaceSample, RemoteSample, Sample, Tuple};
@@ -41,7 +42,10 @@ pub(super) fn detect(window: &Window, limits: &Limits) -> Vec<Candidate> {
         let range = namespace.sysctls.as_ref().and_then(|sysctls| sysctls.port_range);
         let (first, last) = range.unwrap_or(PORT_RANGE);
         let ports = u64::from(last.saturating_sub(first)) + 1;
+        let at_most = sockets_with_ports(namespace);
         for tuple in &survey.tuples {
+            // The survey may be older than their end.
+            let tuple = &Tuple { used: tuple.used.min(at_most), ..tuple.clone() };
             let share = tell::share(tuple.used, ports);
             if tuple.used >= limits.min_used && share >= limits.share {
                 let (failures, pid) = failures(window, namespace, tuple);
@@ -53,6 +57,13 @@ pub(super) fn detect(window: &Window, limits: &Limits) -> Vec<Candidate> {
         }
     }
     found
+}
+
+/// Sockets that may hold a local port, by the exact counts of now.
+fn sockets_with_ports(namespace: &NamespaceSample) -> u64 {
+    let without = [TcpState::Listen, TcpState::SynRecv, TcpState::Close];
+    let with = TcpState::RFC.into_iter().filter(|state| !without.contains(state));
+    with.fold(0, |sum, state| sum.saturating_add(tell::count_now(namespace, state)))
 }
 
 /// Connects to the destination that failed here lately, and the process that tried last.
@@ -102,7 +113,7 @@ impl Shortage<'_> {
         let mostly_waiting = tell::share(time_wait, used) >= 0.5;
         let pid = self.pid();
         let owner = tell::process(sample, pid);
-        let name = owner.as_deref().map_or_else(|| String::from("the application"), |owner| who(Some(owner)));
+        let name = whom(owner.as_deref());
         let free = ports.saturating_sub(used);
         let failed = if failures > 0 {
             format!("; {failures} connects failed here in the last 15 s")

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tcpwatch_common::TcpState;
 use tcpwatch_common::host::Role;
 
-use super::tell::{self, span, who};
+use super::tell::{self, span, who, whom};
 use crate::finding::{Candidate, Evidence, Kind, Severity, Subject};
 use crate::model::Window;
 use crate::sample::{Group, NamespaceSample, Sample, Trouble};
@@ -161,7 +161,7 @@ impl Silence<'_> {
                 span(age)
             ),
             meaning: self.meaning(unsent),
-            advice: self.advice(&who(owner.as_deref())),
+            advice: self.advice(&whom(owner.as_deref())),
             verify: vec![tell::inside(sample, namespace, pid, &list)],
         })
     }

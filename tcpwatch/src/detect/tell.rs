@@ -25,6 +25,11 @@ pub(super) fn who(owner: Option<&Process>) -> String {
     owner.map_or_else(|| String::from("an unknown process"), ToString::to_string)
 }
 
+/// The same where the sentence is about what it should do.
+pub(super) fn whom(owner: Option<&Process>) -> String {
+    owner.map_or_else(|| String::from("the application"), ToString::to_string)
+}
+
 /// The listener of a service, if there is one.
 pub(super) fn listener(sample: &Sample, netns: u64, port: u16) -> Option<&ListenerSample> {
     let is_it = |listener: &&ListenerSample| listener.netns == netns && listener.local.port() == port;
@@ -199,7 +204,8 @@ mod tests {
         let stranger = process(&sample_at(1.0, 7), Some(5));
         assert_eq!(who(stranger.as_deref()), "the process 5", "nothing else is known");
         assert_eq!(process(&sample_at(1.0, 7), None), None);
-        assert_eq!(who(None), "an unknown process");
+        assert_eq!([who(None), whom(None)], ["an unknown process", "the application"]);
+        assert_eq!(whom(Some(&named("web"))), "web (pid 4711)");
         assert_eq!(who(Some(&named("web"))), "web (pid 4711)");
         assert_eq!(who(Some(&Process { command: None, ..named("") })), "the process 4711");
         assert_eq!(who(Some(&Process { exited: true, ..named("web") })), "web (pid 4711, which has ended)");

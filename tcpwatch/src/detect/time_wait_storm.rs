@@ -8,7 +8,7 @@ use std::time::Duration;
 use tcpwatch_common::host::Role;
 use tcpwatch_common::{TcpState, cell};
 
-use super::tell::{self, number, percent, who};
+use super::tell::{self, number, percent, who, whom};
 use crate::finding::{Candidate, Evidence, Kind, Severity, Subject};
 use crate::model::Window;
 use crate::sample::{Group, NamespaceSample, Sample};
@@ -169,7 +169,7 @@ impl<'a> Storm<'a> {
             evidence,
             summary: self.summary(verdict, &place),
             meaning: meaning(verdict, role, self.share()),
-            advice: advice(role, &who(owner.as_deref()), self.most),
+            advice: advice(role, &whom(owner.as_deref()), self.most),
             verify: ["ss -Htan state time-wait | wc -l", "nstat -az TcpExtTCPTimeWaitOverflow TcpExtTW"]
                 .map(|command| tell::inside(sample, namespace, pid, command))
                 .into(),

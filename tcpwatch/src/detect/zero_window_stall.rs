@@ -8,7 +8,7 @@ use tcpwatch_common::TcpState;
 use tcpwatch_common::host::Role;
 
 use super::silent_peer::{Service, established, key, troubled};
-use super::tell::{self, span, who};
+use super::tell::{self, span, who, whom};
 use crate::finding::{Candidate, Evidence, Kind, Severity, Subject};
 use crate::model::Window;
 use crate::sample::{Group, NamespaceSample, Sample, Trouble};
@@ -72,7 +72,7 @@ impl Stall<'_> {
         let listener = (!is_active).then(|| tell::listener(sample, namespace.inode, port)).flatten();
         let pid = pid.or_else(|| listener.and_then(|listener| listener.pid));
         let owner = tell::process(sample, pid);
-        let name = who(owner.as_deref());
+        let (name, doer) = (who(owner.as_deref()), whom(owner.as_deref()));
         let (unread, unsent) = (
             tell::sum(stalled.iter().copied(), |group| group.unread_bytes),
             tell::sum(stalled.iter().copied(), |group| group.unsent_bytes),
@@ -105,7 +105,7 @@ impl Stall<'_> {
             ],
             summary: if here {
                 format!(
-                    "{name} has not read {} on port {port} for {} or more; {unread} bytes wait",
+                    "{name} has not read from {} on port {port} for {} or more; {unread} bytes wait",
                     tell::sockets(count),
                     span(limits.age)
                 )
@@ -116,8 +116,8 @@ impl Stall<'_> {
                     span(limits.age)
                 )
             },
-            meaning: meaning(here, &name),
-            advice: advice(here, &name, &largest.example.remote.to_string()),
+            meaning: meaning(here, &doer),
+            advice: advice(here, &doer, pid, &largest.example.remote.to_string()),
             verify: vec![tell::inside(sample, namespace, pid, &list)],
         })
     }
@@ -138,11 +138,13 @@ fn meaning(here: bool, name: &str) -> String {
     }
 }
 
-fn advice(here: bool, name: &str, remote: &str) -> Vec<String> {
+fn advice(here: bool, name: &str, pid: Option<u32>, remote: &str) -> Vec<String> {
     if here {
         vec![
             format!(
-                "See what {name} does instead of reading: `cat /proc/PID/stack`, a debugger, a full disk or queue"
+                "See what {name} does instead of reading, with a debugger or `cat /proc/{}/stack`: it may wait for a \
+                 full disk, a lock or a queue",
+                pid.map_or_else(|| String::from("PID"), |pid| pid.to_string())
             ),
             String::from("Larger receive buffers only put it off"),
         ]

@@ -1,7 +1,10 @@
 //! Findings over made-up time lines.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::finding::{Severity, Subject};
+use crate::process::Process;
 
 fn candidate(kind: Kind, key: &str, severity: Severity) -> Candidate {
     Candidate {
@@ -127,4 +130,20 @@ fn the_same_samples_give_the_same_findings() {
         (0..50).map(step).collect::<Vec<_>>()
     };
     assert_eq!(run(), run());
+}
+
+#[test]
+fn who_it_was_is_not_forgotten() {
+    let mut engine = Engine::default();
+    let owner = Arc::new(Process { pid: 7, ..Process::default() });
+    let mut known = storm("a");
+    known.subject.owner = Some(Arc::clone(&owner));
+    known.subject.listener = Some(([127, 0, 0, 1], 80).into());
+    step(&mut engine, 1, vec![known.clone()]);
+    let open = engine.apply(vec![storm("a")], moment(2), &Limits::default()).open;
+    assert_eq!(open[0].seen.subject, known.subject);
+    let mut other = storm("a");
+    other.subject.owner = Some(Arc::new(Process { pid: 8, ..Process::default() }));
+    let open = engine.apply(vec![other], moment(3), &Limits::default()).open;
+    assert_eq!(open[0].seen.subject.owner.as_ref().map(|owner| owner.pid), Some(8), "known better now");
 }

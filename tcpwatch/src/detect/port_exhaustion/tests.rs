@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use tcpwatch_common::TcpState;
 use tcpwatch_common::host::Role;
 
 use super::*;
@@ -24,6 +23,7 @@ fn at(seconds: f64, tuples: &[Tuple], failed: Option<u64>) -> Sample {
     sample.namespaces[0].survey = Some(Arc::new(survey));
     let settings = Sysctls { port_range: Some((40_000, 40_999)), ..sysctls() };
     sample.namespaces[0].sysctls = Some(Arc::new(settings));
+    sample.namespaces[0].adopted[TcpState::Established.index()] = 100_000;
     sample.remotes.extend(failed.map(|failed| {
         let mut counts = RemoteCounts::default();
         counts.failures[ConnectFailure::Local as usize] = failed;
@@ -105,4 +105,18 @@ fn without_settings_the_kernels_own_range_is_meant() {
         detect(&window([sample]), &Limits::default()).len()
     };
     assert_eq!((with(20_000), with(23_000)), (0, 1));
+}
+
+#[test]
+fn a_survey_that_is_older_than_their_end_is_not_believed() {
+    let mut sample = at(1.0, &[tuple(9, 850, 0)], None);
+    let settings = sample.clone();
+    sample.namespaces[0].adopted = [0; TcpState::COUNT];
+    sample.namespaces[0].adopted[TcpState::Established.index()] = 700;
+    // Mini-sockets are known, and there are none.
+    let minis = Some(crate::sample::Minis::default());
+    let counts = [0; TcpState::COUNT];
+    sample.namespaces[0].census = Some(crate::sample::Census { elapsed: sample.elapsed, counts, minis });
+    assert!(detect(&window([sample]), &Limits::default()).is_empty());
+    assert_eq!(detect(&window([settings]), &Limits::default()).len(), 1);
 }
