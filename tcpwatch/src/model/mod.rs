@@ -2,8 +2,10 @@
 //!
 //! No clock, no I/O, nothing that can fail. A recording goes through exactly this code.
 
+pub mod listeners;
 pub mod rates;
 pub mod reconcile;
+pub mod remotes;
 pub mod states;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -16,6 +18,7 @@ use std::time::Duration;
 use tcpwatch_common::machine::EDGES;
 
 use crate::sample::Sample;
+pub use listeners::Listeners;
 pub use rates::Transition;
 pub use reconcile::{Counter, Drift};
 pub use states::NamespaceStates;
@@ -31,6 +34,9 @@ pub struct Report {
     pub transitions: BTreeMap<u64, Vec<Transition>>,
     /// By inode number.
     pub drift: BTreeMap<u64, Vec<Drift>>,
+    pub listeners: Listeners,
+    /// What rates are told against; `None` for the first sample.
+    pub baseline: Option<Arc<Sample>>,
 }
 
 /// The shortest time over which a rate is told. Samples come when somebody asks as well, milliseconds after another.
@@ -43,6 +49,7 @@ pub struct Model {
     baseline: Option<Arc<Sample>>,
     recent: Option<Arc<Sample>>,
     reconciler: reconcile::Reconciler,
+    listeners: listeners::Tally,
 }
 
 impl Model {
@@ -59,7 +66,9 @@ impl Model {
         }
         let transitions = rates::transitions(&sample, self.baseline.as_deref());
         let states = states::by_namespace(&sample);
-        Report { sample, states, transitions, drift }
+        let listeners = self.listeners.apply(&sample);
+        let baseline = self.baseline.clone();
+        Report { sample, states, transitions, drift, listeners, baseline }
     }
 }
 
