@@ -4,16 +4,47 @@
 //! `detect`, which looks at a window. A detector demands by itself that a trouble lasts; [`engine`] only keeps the
 //! history. No clock, no I/O, nothing that can fail.
 
+pub mod close_wait_buildup;
+pub mod engine;
+mod tell;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod thresholds;
+
+use std::sync::Arc;
 
 use crate::finding::Candidate;
 use crate::model::Window;
+use crate::sample::Sample;
+use engine::{Engine, Moment};
+pub use engine::Findings;
 pub use thresholds::Thresholds;
+
+/// Looks at samples as they come.
+#[derive(Debug, Default)]
+pub struct Detectors {
+    window: Option<Window>,
+    engine: Engine,
+}
+
+impl Detectors {
+    /// Takes the next sample: what is wrong now, and since when.
+    pub fn apply(&mut self, sample: &Arc<Sample>, thresholds: &Thresholds) -> Findings {
+        let window = match &mut self.window {
+            None => self.window.insert(Window::new(Arc::clone(sample))),
+            Some(window) => {
+                window.push(Arc::clone(sample));
+                window
+            }
+        };
+        let now = Moment { at: sample.at, elapsed: sample.elapsed };
+        self.engine.apply(detect(window, thresholds), now, &thresholds.findings)
+    }
+}
 
 /// Everything that is wrong at the window's newest sample.
 pub fn detect(window: &Window, thresholds: &Thresholds) -> Vec<Candidate> {
-    // One line per detector, in the order of `finding::Kind::ALL`:
-    // found.extend(close_wait_buildup::detect(window, &thresholds.close_wait_buildup));
-    let _ = (window, thresholds);
-    Vec::new()
+    let mut found = close_wait_buildup::detect(window, &thresholds.close_wait_buildup);
+    found.sort_by_key(|candidate| candidate.kind);
+    found
 }
