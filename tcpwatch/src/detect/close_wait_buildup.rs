@@ -119,8 +119,7 @@ impl<'a> Buildup<'a> {
         let sample = window.now();
         let largest = tell::largest(groups, |group| group.count).unwrap_or(groups[0]);
         let is_service = largest.role != Some(Role::Active);
-        let listener =
-            is_service.then(|| tell::listener(sample, namespace.inode, largest.port)).flatten();
+        let listener = is_service.then(|| tell::listener(sample, namespace.inode, largest.port)).flatten();
         let pid = match owner {
             Owner::Process(pid) => Some(pid),
             Owner::Port(_) => largest.pid.or_else(|| listener.and_then(|listener| listener.pid)),

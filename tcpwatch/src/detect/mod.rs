@@ -4,8 +4,18 @@
 //! `detect`, which looks at a window. A detector demands by itself that a trouble lasts; [`engine`] only keeps the
 //! history. No clock, no I/O, nothing that can fail.
 
+pub mod accept_queue_overflow;
+mod backlog;
 pub mod close_wait_buildup;
+pub mod connect_failures;
 pub mod engine;
+mod remote_ends;
+pub mod reset_storm;
+pub mod retransmit_burst;
+#[cfg(test)]
+mod scenes;
+pub mod syn_flood;
+pub mod syn_queue_overflow;
 mod tell;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -16,8 +26,8 @@ use std::sync::Arc;
 use crate::finding::Candidate;
 use crate::model::Window;
 use crate::sample::Sample;
-use engine::{Engine, Moment};
 pub use engine::Findings;
+use engine::{Engine, Moment};
 pub use thresholds::Thresholds;
 
 /// Looks at samples as they come.
@@ -45,6 +55,12 @@ impl Detectors {
 /// Everything that is wrong at the window's newest sample.
 pub fn detect(window: &Window, thresholds: &Thresholds) -> Vec<Candidate> {
     let mut found = close_wait_buildup::detect(window, &thresholds.close_wait_buildup);
+    found.extend(syn_flood::detect(window, &thresholds.syn_flood));
+    found.extend(syn_queue_overflow::detect(window, &thresholds.syn_queue_overflow));
+    found.extend(accept_queue_overflow::detect(window, &thresholds.accept_queue_overflow));
+    found.extend(retransmit_burst::detect(window, &thresholds.retransmit_burst));
+    found.extend(connect_failures::detect(window, &thresholds.connect_failures));
+    found.extend(reset_storm::detect(window, &thresholds.reset_storm));
     found.sort_by_key(|candidate| candidate.kind);
     found
 }

@@ -33,7 +33,12 @@ pub(super) fn listener(sample: &Sample, netns: u64, port: u16) -> Option<&Listen
 }
 
 /// A command for a shell, inside the network namespace that it is about.
-pub(super) fn inside(sample: &Sample, namespace: &NamespaceSample, pid: Option<u32>, command: &str) -> String {
+pub(super) fn inside(
+    sample: &Sample,
+    namespace: &NamespaceSample,
+    pid: Option<u32>,
+    command: &str,
+) -> String {
     if namespace.is_own {
         return command.into();
     }

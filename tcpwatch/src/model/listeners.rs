@@ -6,6 +6,7 @@
 mod attribution;
 mod changes;
 mod queues;
+mod recent;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +19,7 @@ use crate::sample::{ListenerSample, NamespaceSample, Sample, Sysctls};
 use changes::Pending;
 pub use changes::{Change, Changes, NamespaceChange, changes, find};
 pub use queues::{accept_full, syn_full, syn_limit};
+pub use recent::{Recent, RecentService, recent};
 
 /// What was dropped, by cause: connections that were not made, at least not yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

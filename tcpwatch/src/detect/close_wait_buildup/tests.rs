@@ -49,7 +49,8 @@ fn what_comes_and_goes_is_not_flagged() {
 
 #[test]
 fn one_that_never_accepts_is_another_thing() {
-    let waiting = Group { pid: None, never_accepted: true, unread: 20, unread_bytes: 340, ..held(20, 20, 90) };
+    let waiting =
+        Group { pid: None, never_accepted: true, unread: 20, unread_bytes: 340, ..held(20, 20, 90) };
     let both = found(&lasting(&[waiting.clone(), held(30, 30, 90)]));
     let [accepted, never] = both.as_slice() else { panic!("{both:?}") };
     assert_eq!(accepted.verdict, Some("never_closed"));

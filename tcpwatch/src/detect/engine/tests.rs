@@ -120,7 +120,8 @@ fn the_same_samples_give_the_same_findings() {
     let run = || {
         let mut engine = Engine::default();
         let step = |second: u64| {
-            let seen = ["a", "b", "c"].into_iter().filter(|key| !(second + key.len() as u64).is_multiple_of(3));
+            let seen =
+                ["a", "b", "c"].into_iter().filter(|key| !(second + key.len() as u64).is_multiple_of(3));
             engine.apply(seen.map(storm).collect(), moment(second), &Limits::default())
         };
         (0..50).map(step).collect::<Vec<_>>()

@@ -56,11 +56,7 @@ mod tests {
 
     #[test]
     fn the_accept_queue_holds_one_more_than_its_limit() {
-        let listener = |accept_queue| crate::sample::ListenerSample {
-            accept_queue,
-            accept_limit: 8,
-            ..listener_at(1, 80)
-        };
+        let listener = |accept_queue| ListenerSample { accept_queue, accept_limit: 8, ..listener_at(1, 80) };
         assert!(!accept_full(&listener(8)));
         assert!(accept_full(&listener(9)));
     }
