@@ -5,6 +5,8 @@
 
 pub mod checkup;
 pub mod event;
+pub mod listeners;
+pub mod remotes;
 pub mod states;
 pub mod status;
 pub mod transitions;

@@ -21,6 +21,7 @@ use crate::sample::Sample;
 pub use listeners::Listeners;
 pub use rates::Transition;
 pub use reconcile::{Counter, Drift};
+pub use remotes::Remotes;
 pub use states::NamespaceStates;
 pub use window::Window;
 
@@ -35,12 +36,16 @@ pub struct Report {
     /// By inode number.
     pub drift: BTreeMap<u64, Vec<Drift>>,
     pub listeners: Listeners,
-    /// What rates are told against; `None` for the first sample.
-    pub baseline: Option<Arc<Sample>>,
+    /// The worst remotes of the last [`REMOTES_WITHIN`].
+    pub remotes: Remotes,
 }
 
 /// The shortest time over which a rate is told. Samples come when somebody asks as well, milliseconds after another.
 const RATE_WINDOW: Duration = Duration::from_millis(500);
+
+/// Remotes are ranked by what happened with them within so much time, and so many of each kind are told.
+const REMOTES_WITHIN: Duration = Duration::from_secs(10);
+const REMOTES: usize = 20;
 
 /// Turns samples into reports.
 #[derive(Debug, Default)]
@@ -50,6 +55,7 @@ pub struct Model {
     recent: Option<Arc<Sample>>,
     reconciler: reconcile::Reconciler,
     listeners: listeners::Tally,
+    window: Option<Window>,
 }
 
 impl Model {
@@ -67,8 +73,18 @@ impl Model {
         let transitions = rates::transitions(&sample, self.baseline.as_deref());
         let states = states::by_namespace(&sample);
         let listeners = self.listeners.apply(&sample);
-        let baseline = self.baseline.clone();
-        Report { sample, states, transitions, drift, listeners, baseline }
+        let remotes = remotes::worst(self.look(&sample), REMOTES_WITHIN, REMOTES);
+        Report { sample, states, transitions, drift, listeners, remotes }
+    }
+
+    fn look(&mut self, sample: &Arc<Sample>) -> &Window {
+        match &mut self.window {
+            Some(window) => {
+                window.push(Arc::clone(sample));
+                window
+            }
+            none => none.insert(Window::new(Arc::clone(sample))),
+        }
     }
 }
 

@@ -1,12 +1,15 @@
 //! What went wrong with remote ends between two samples: the most by kind, and the rest of the host.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use tcpwatch_common::failure::ConnectFailure;
 use tcpwatch_common::host::{HostCounters, Retransmit};
 use tcpwatch_common::{Cause, TcpState};
 
+use super::Window;
 use crate::sample::{RemoteCounts, RemoteSample, Sample};
 
 /// What happened with one remote between two samples.
@@ -71,12 +74,30 @@ impl Kind {
 
 /// The remotes with the most of one kind, and what the host has beyond them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Top<'a> {
+pub struct Top {
     pub kind: Kind,
     /// With how much, the most first.
-    pub remotes: Vec<(&'a RemoteSample, u64)>,
+    pub remotes: Vec<(RemoteSample, u64)>,
     /// `None` where the host's count is not known.
     pub other: Option<u64>,
+}
+
+/// The worst remotes of the last seconds, by kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Remotes {
+    pub span: Duration,
+    pub top: Vec<Top>,
+}
+
+/// The `most` remotes of each kind in the last `age`.
+pub fn worst(window: &Window, age: Duration, most: usize) -> Remotes {
+    let now = window.now();
+    let Some(first) = window.recent(age).next() else { return Remotes::default() };
+    let changes = changes(first, now);
+    Remotes {
+        span: now.elapsed.saturating_sub(first.elapsed),
+        top: Kind::ALL.map(|kind| top(first, now, &changes, kind, most)).into(),
+    }
 }
 
 /// What happened with each remote between two samples; only where something did.
@@ -95,21 +116,20 @@ pub fn changes<'a>(before: &Sample, now: &'a Sample) -> Vec<RemoteChange<'a>> {
         .collect()
 }
 
-/// The remotes with the most of `kind` between two samples.
-pub fn top<'a>(before: &Sample, now: &'a Sample, kind: Kind, most: usize) -> Top<'a> {
-    let mut remotes: Vec<_> = changes(before, now)
-        .into_iter()
+fn top(before: &Sample, now: &Sample, changes: &[RemoteChange<'_>], kind: Kind, most: usize) -> Top {
+    let mut ranked: Vec<(&RemoteSample, u64)> = changes
+        .iter()
         .map(|change| (change.now, kind.of(&change.counts)))
         .filter(|(_, count)| *count > 0)
         .collect();
-    remotes.sort_by_key(|(remote, count)| (std::cmp::Reverse(*count), key(remote)));
-    remotes.truncate(most);
-    let shown: u64 = remotes.iter().map(|(_, count)| count).sum();
+    ranked.sort_by_key(|(remote, count)| (Reverse(*count), key(remote)));
+    ranked.truncate(most);
+    let shown: u64 = ranked.iter().map(|(_, count)| count).sum();
     let other = before.host.as_ref().zip(now.host.as_ref()).map(|(before, now)| {
         let grown = kind.of_host(now).saturating_sub(kind.of_host(before));
         grown.saturating_sub(shown)
     });
-    Top { kind, remotes, other }
+    Top { kind, remotes: ranked.into_iter().map(|(remote, count)| (remote.clone(), count)).collect(), other }
 }
 
 /// Failed connects of the whole host, by [`ConnectFailure`] as its number.
@@ -178,17 +198,25 @@ mod tests {
         Sample { host: Some(Box::new(counters)), remotes, ..sample_at(seconds, 1) }
     }
 
+    fn window(before: Sample, now: Sample) -> Window {
+        let mut window = Window::new(before.into());
+        window.push(now.into());
+        window
+    }
+
     #[test]
     fn the_most_come_first_and_the_rest_is_other() {
         let before = sample(1.0, 100, vec![remote(1, 50), remote(2, 10), remote(3, 9)]);
         let now =
             sample(2.0, 160, vec![remote(1, 50), remote(2, 12), remote(3, 29), remote(4, 8), remote(5, 1)]);
-        let top = top(&before, &now, Kind::Data, 2);
+        assert_eq!(changes(&before, &now).len(), 4, "nothing happened with the first");
+        let worst = worst(&window(before, now), Duration::from_secs(10), 2);
+        let top = &worst.top[0];
         let found: Vec<_> =
             top.remotes.iter().map(|(remote, count)| (remote.address.to_string(), *count)).collect();
         assert_eq!(found, [("10.0.0.3".to_owned(), 20), ("10.0.0.4".to_owned(), 8)]);
-        assert_eq!(top.other, Some(32));
-        assert_eq!(changes(&before, &now).len(), 4, "nothing happened with the first");
+        assert_eq!((worst.span, top.kind, top.other), (Duration::from_secs(1), Kind::Data, Some(32)));
+        assert_eq!((worst.top.len(), worst.top[1].remotes.len()), (6, 0));
     }
 
     #[test]
@@ -196,7 +224,7 @@ mod tests {
         let (before, now) = (sample(1.0, 0, vec![remote(1, 50)]), sample(2.0, 3, vec![remote(1, 3)]));
         assert_eq!(changes(&before, &now)[0].counts.data(), 3);
         let unknown = Sample { host: None, ..before };
-        assert_eq!(top(&unknown, &now, Kind::Data, 9).other, None);
+        assert_eq!(worst(&window(unknown, now), Duration::from_secs(10), 9).top[0].other, None);
     }
 
     #[test]

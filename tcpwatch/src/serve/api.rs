@@ -9,6 +9,8 @@ use super::App;
 use super::failure::Failure;
 use super::query::Netns;
 use crate::model::Report;
+use crate::view::listeners::{self, Listeners};
+use crate::view::remotes::{self, Remotes};
 use crate::view::states::{self, States};
 use crate::view::status::{self, Status};
 use crate::view::transitions::{self, Transitions};
@@ -33,6 +35,21 @@ pub(super) async fn transitions(
 ) -> Result<Json<Transitions>, Failure> {
     let report = fresh(&app, netns, |report, netns| report.transitions.contains_key(&netns)).await?;
     Ok(Json(transitions::transitions(&report, netns)))
+}
+
+/// `/api/v1/listeners`
+pub(super) async fn listeners(
+    State(app): State<App>,
+    Netns(netns): Netns,
+) -> Result<Json<Listeners>, Failure> {
+    let report = fresh(&app, netns, |report, netns| report.states.contains_key(&netns)).await?;
+    Ok(Json(listeners::listeners(&report, netns)))
+}
+
+/// `/api/v1/remotes`
+pub(super) async fn remotes(State(app): State<App>, Netns(netns): Netns) -> Result<Json<Remotes>, Failure> {
+    let report = fresh(&app, netns, |report, netns| report.states.contains_key(&netns)).await?;
+    Ok(Json(remotes::remotes(&report, netns)))
 }
 
 async fn fresh(

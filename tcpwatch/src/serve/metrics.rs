@@ -4,6 +4,7 @@
 //! is absent, never 0. What can happen and did not is 0, so that rates and alerts work from the first event on.
 
 mod family;
+mod listeners;
 mod own;
 mod segments;
 mod sockets;
@@ -43,6 +44,7 @@ fn families(report: &Report, usage: SelfUsage) -> Vec<MetricFamily> {
     let mut families = Vec::new();
     sockets::add(&mut families, report);
     segments::add(&mut families, &report.sample);
+    listeners::add(&mut families, report);
     trust::add(&mut families, report);
     own::add(&mut families, &report.sample, usage);
     families.retain(|family| family.series() > 0);

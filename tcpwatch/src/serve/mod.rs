@@ -11,6 +11,8 @@
 //! | `GET /api/v1/status` | what runs, what is lost, what it costs |
 //! | `GET /api/v1/states[?netns=N]` | sockets by state, of this moment |
 //! | `GET /api/v1/transitions[?netns=N]` | transitions with verdict, count and rate, of this moment |
+//! | `GET /api/v1/listeners[?netns=N]` | listeners with both queues, owner and drops by cause, of this moment |
+//! | `GET /api/v1/remotes[?netns=N]` | the remote ends with the most retransmits, resets and failed connects |
 //!
 //! Errors are JSON, `{"error": "…"}`, with the code that fits.
 
@@ -48,6 +50,8 @@ tcpwatch watches the state of every TCP socket on this host.
 /api/v1/status                  what runs, what is lost, what it costs
 /api/v1/states[?netns=N]        sockets by state
 /api/v1/transitions[?netns=N]   transitions with verdict, count and rate
+/api/v1/listeners[?netns=N]     listeners: both queues, owner, drops by cause
+/api/v1/remotes[?netns=N]       remote ends with the most retransmits, resets, failed connects
 ";
 
 /// What the daemon itself uses; `None` where it is not known.
@@ -76,6 +80,8 @@ pub fn router(feed: Feed, usage: fn() -> SelfUsage) -> Router {
         .route("/api/v1/status", get(api::status))
         .route("/api/v1/states", get(api::states))
         .route("/api/v1/transitions", get(api::transitions))
+        .route("/api/v1/listeners", get(api::listeners))
+        .route("/api/v1/remotes", get(api::remotes))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .with_state(app)
