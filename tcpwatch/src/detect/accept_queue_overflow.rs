@@ -73,9 +73,10 @@ fn overflow(
     Some(Candidate {
         kind: Kind::AcceptQueueOverflow,
         key: backlog::key(service),
-        severity: match certain + shared >= limits.critical_drops {
-            true => Severity::Critical,
-            false => Severity::Warning,
+        severity: if certain + shared >= limits.critical_drops {
+            Severity::Critical
+        } else {
+            Severity::Warning
         },
         verdict: Some(if is_slow { "slow_accept" } else { "burst" }),
         confidence: if certain > 0 { 0.95 } else { 0.6 },

@@ -55,8 +55,7 @@ fn flag(lately: &Lately<'_>, ends: &Ends<'_>, limits: &Limits) -> Option<Candida
     let mut evidence = ends.evidence();
     evidence.extend(
         ConnectFailure::ALL
-            .map(|reason| (reason.name(), Evidence::Count(ends.counts.failures[reason as usize])))
-            .into_iter(),
+            .map(|reason| (reason.name(), Evidence::Count(ends.counts.failures[reason as usize]))),
     );
     evidence.push(("syn_retransmits", Evidence::Count(ends.counts.syn)));
     evidence.push(("failures", Evidence::Count(failed)));

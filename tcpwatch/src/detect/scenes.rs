@@ -114,14 +114,14 @@ fn remote(last: u8, port: u16, is_client: bool, counts: RemoteCounts) -> RemoteS
 
 /// Two samples five seconds apart: between them the counters of the namespace went from nothing to `counters`, and
 /// `remotes` came.
-pub(crate) fn remotes(counters: NetCounters, remotes: Vec<RemoteSample>) -> Window {
+pub(crate) fn remotes(counters: &NetCounters, remotes: Vec<RemoteSample>) -> Window {
     let mut first = host(100.0);
     let mut none = NetCounters::default();
     none.ext.abort_on_data = Some(0);
     none.ext.abort_on_close = Some(0);
     first.namespaces[0].counters = Some(none);
     let mut now = host(105.0);
-    now.namespaces[0].counters = Some(counters);
+    now.namespaces[0].counters = Some(*counters);
     now.remotes = remotes;
     super::testing::window([first, now])
 }

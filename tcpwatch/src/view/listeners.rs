@@ -181,7 +181,9 @@ fn member(member: &ListenerReport) -> Member {
 
 fn drops(members: &[ListenerReport]) -> DropCounts {
     let mut sum = Drops::default();
-    members.iter().for_each(|member| sum += member.drops);
+    for member in members {
+        sum += member.drops;
+    }
     DropCounts {
         accept_queue_syn: sum.accept_queue_syn,
         accept_queue_ack: sum.accept_queue_ack,

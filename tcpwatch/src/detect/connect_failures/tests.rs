@@ -20,7 +20,7 @@ fn opened(count: u64) -> NetCounters {
 #[test]
 fn each_reason_is_a_verdict() {
     for reason in ConnectFailure::ALL {
-        let window = remotes(opened(100), vec![destination(failed(reason, 20))]);
+        let window = remotes(&opened(100), vec![destination(failed(reason, 20))]);
         let found = detect(&window, &Limits::default());
         let [one] = found.as_slice() else { panic!("{found:?}") };
         assert_told(one);
@@ -31,7 +31,7 @@ fn each_reason_is_a_verdict() {
         assert_eq!(evidence(one, reason.name()), &Evidence::Count(20));
         assert_eq!(evidence(one, "failures_per_second"), &Evidence::Number(4.0));
     }
-    let many = remotes(opened(100), vec![destination(failed(ConnectFailure::Refused, 100))]);
+    let many = remotes(&opened(100), vec![destination(failed(ConnectFailure::Refused, 100))]);
     assert_eq!(detect(&many, &Limits::default())[0].severity, Severity::Critical);
 }
 
@@ -39,13 +39,13 @@ fn each_reason_is_a_verdict() {
 fn a_few_are_none() {
     use ConnectFailure::Refused;
     for (window, why) in [
-        (remotes(opened(1), vec![destination(failed(Refused, 1))]), "a single refused connect"),
-        (remotes(opened(50_000), vec![destination(failed(Refused, 20))]), "of very many"),
+        (remotes(&opened(1), vec![destination(failed(Refused, 1))]), "a single refused connect"),
+        (remotes(&opened(50_000), vec![destination(failed(Refused, 20))]), "of very many"),
         (
-            remotes(opened(9), vec![destination(RemoteCounts { syn: 90, ..RemoteCounts::default() })]),
+            remotes(&opened(9), vec![destination(RemoteCounts { syn: 90, ..RemoteCounts::default() })]),
             "not yet",
         ),
-        (remotes(opened(9), vec![]), "nothing"),
+        (remotes(&opened(9), vec![]), "nothing"),
     ] {
         assert_eq!(detect(&window, &Limits::default()), [], "{why}");
     }
@@ -53,7 +53,7 @@ fn a_few_are_none() {
 
 #[test]
 fn old_failures_are_not_told_again() {
-    let mut window = remotes(opened(50), vec![destination(failed(ConnectFailure::Refused, 50))]);
+    let mut window = remotes(&opened(50), vec![destination(failed(ConnectFailure::Refused, 50))]);
     let mut sample = window.now().clone();
     for _ in 0..12 {
         sample.elapsed += Duration::from_secs(1);

@@ -26,7 +26,7 @@ fn the_cause_is_told_by_the_kernels_counters() {
         (counters(0, 0, 0), resets(10, 85), "peer_resets"),
         (counters(0, 0, 0), resets(95, 0), "unknown"),
     ] {
-        let found = detect(&remotes(counters, vec![client(3, counts)]), &Limits::default());
+        let found = detect(&remotes(&counters, vec![client(3, counts)]), &Limits::default());
         let [one] = found.as_slice() else { panic!("{found:?}") };
         assert_told(one);
         assert_eq!((one.verdict, one.key.as_str()), (Some(verdict), "7:clients-of-8080"));
@@ -44,7 +44,7 @@ fn over_loopback_both_ends_are_one_service() {
         remote.is_client = is_client;
         remote
     });
-    let found = detect(&remotes(counters(60, 0, 60), ends.into()), &Limits::default());
+    let found = detect(&remotes(&counters(60, 0, 60), ends.into()), &Limits::default());
     let [one] = found.as_slice() else { panic!("{found:?}") };
     assert_eq!((one.verdict, one.key.as_str()), (Some("application_aborts"), "7:clients-of-8080"));
 }
@@ -61,6 +61,6 @@ fn what_is_usual_is_not_flagged() {
         (counters(0, 0, 0), destination(refused)),
         (busy, client(1, resets(90, 0))),
     ] {
-        assert_eq!(detect(&remotes(counters, vec![remote]), &Limits::default()), []);
+        assert_eq!(detect(&remotes(&counters, vec![remote]), &Limits::default()), []);
     }
 }

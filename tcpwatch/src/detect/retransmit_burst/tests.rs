@@ -23,7 +23,7 @@ fn causes_are_told_by_how_it_was_sent_again() {
         (again(5, 8, 90), "probes", Severity::Warning),
         (RemoteCounts { other: 90, ..again(5, 0, 0) }, "unknown", Severity::Warning),
     ] {
-        let found = detect(&remotes(sent(1_000), vec![destination(counts)]), &Limits::default());
+        let found = detect(&remotes(&sent(1_000), vec![destination(counts)]), &Limits::default());
         let [one] = found.as_slice() else { panic!("{found:?}") };
         assert_told(one);
         assert_eq!((one.verdict, one.severity), (Some(verdict), severity));
@@ -34,7 +34,7 @@ fn causes_are_told_by_how_it_was_sent_again() {
 #[test]
 fn clients_of_one_service_are_added_up() {
     let clients = (1..=20).map(|last| client(last, again(1, 9, 0))).collect();
-    let found = detect(&remotes(sent(10_000), clients), &Limits::default());
+    let found = detect(&remotes(&sent(10_000), clients), &Limits::default());
     let [one] = found.as_slice() else { panic!("{found:?}") };
     assert_eq!((one.key.as_str(), one.subject.remote), ("7:clients-of-8080", None));
     assert_eq!(evidence(one, "remotes"), &Evidence::Count(20));
@@ -51,7 +51,7 @@ fn everyday_losses_are_not_flagged() {
         // SYNs are another matter.
         (100, RemoteCounts { syn: 900, synack: 900, ..RemoteCounts::default() }),
     ] {
-        let found = detect(&remotes(sent(segments), vec![destination(counts)]), &Limits::default());
+        let found = detect(&remotes(&sent(segments), vec![destination(counts)]), &Limits::default());
         assert_eq!(found, [], "{counts:?}");
     }
 }

@@ -100,7 +100,8 @@ fn one_listener_as_measured() {
 #[test]
 fn two_listeners_are_told_apart_by_their_queues_or_not_at_all() {
     const NONE: [u64; 5] = [0; 5];
-    let cases: [(&str, (u64, u64), Counts, [Queues; 2], [[u64; 5]; 2], u64); 8] = [
+    type Case = (&'static str, (u64, u64), Counts, [Queues; 2], [[u64; 5]; 2], u64);
+    const CASES: [Case; 8] = [
         (
             "one cause, each its own",
             (1, 0),
@@ -159,7 +160,7 @@ fn two_listeners_are_told_apart_by_their_queues_or_not_at_all() {
             15,
         ),
     ];
-    for (name, settings, counts, now, expected, unattributed) in cases {
+    for (name, settings, counts, now, expected, unattributed) in CASES {
         assert_eq!(dropped(settings, counts, &now), (expected.to_vec(), unattributed), "{name}");
     }
 }
