@@ -215,15 +215,35 @@ pub struct Row {
     pub remote: [u8; 16],
     pub pid: u32,
     pub uid: u32,
+    /// Bytes received and not read; of a listener, connections to be accepted.
+    pub unread: u32,
+    /// Bytes not acknowledged by the peer; of a listener, the limit of its queue.
+    pub unsent: u32,
+    /// Segments sent again.
+    pub retransmits: u32,
+    /// Smoothed round-trip time in eighths of a microsecond, 0 if none was measured.
+    pub rtt: u32,
     pub local_port: u16,
     pub remote_port: u16,
     pub state: u8,
     pub family: u8,
     pub flags: u8,
-    pub padding: [u8; 1],
+    /// See [`detail`].
+    pub details: u8,
 }
 
-const _: () = assert!(size_of::<Row>() == 80);
+const _: () = assert!(size_of::<Row>() == 96);
+
+/// Bits of [`Row::details`].
+pub mod detail {
+    /// The other details and numbers are known: it is a whole socket, on a kernel that tells them.
+    pub const KNOWN: u8 = 1;
+    pub const KEEPALIVE: u8 = 2;
+    /// No process has it any more.
+    pub const ORPHAN: u8 = 4;
+    /// No process has it yet.
+    pub const NEVER_ACCEPTED: u8 = 8;
+}
 
 impl Row {
     pub const SIZE: usize = size_of::<Self>();
@@ -243,12 +263,16 @@ impl Row {
             remote: reader.take()?,
             pid: u32::from_ne_bytes(reader.take()?),
             uid: u32::from_ne_bytes(reader.take()?),
+            unread: u32::from_ne_bytes(reader.take()?),
+            unsent: u32::from_ne_bytes(reader.take()?),
+            retransmits: u32::from_ne_bytes(reader.take()?),
+            rtt: u32::from_ne_bytes(reader.take()?),
             local_port: u16::from_ne_bytes(reader.take()?),
             remote_port: u16::from_ne_bytes(reader.take()?),
             state: reader.byte()?,
             family: reader.byte()?,
             flags: reader.byte()?,
-            padding: reader.take()?,
+            details: reader.byte()?,
         })
     }
 }
@@ -261,38 +285,6 @@ pub struct Namespace {
     pub row: u32,
     /// Its inode number, the name people know it by.
     pub inode: u32,
-}
-
-/// A listener that had to send SYN-ACKs again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub struct Listener {
-    pub synack_retransmits: u64,
-    pub local: [u8; 16],
-    pub netns: u32,
-    pub local_port: u16,
-    pub family: u8,
-    pub padding: [u8; 1],
-}
-
-impl Listener {
-    pub const SIZE: usize = size_of::<Self>();
-
-    /// Reads a record as the kernel side wrote it; `None` if the length is wrong.
-    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        if bytes.len() != Self::SIZE {
-            return None;
-        }
-        let mut reader = Reader { bytes };
-        Some(Self {
-            synack_retransmits: u64::from_ne_bytes(reader.take()?),
-            local: reader.take()?,
-            netns: u32::from_ne_bytes(reader.take()?),
-            local_port: u16::from_ne_bytes(reader.take()?),
-            family: reader.byte()?,
-            padding: reader.take()?,
-        })
-    }
 }
 
 /// Sockets by kernel state number as one walk of the iterator found them.

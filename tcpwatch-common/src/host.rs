@@ -1,6 +1,7 @@
 //! Counters of the whole host: one record per CPU, summed by user space.
 
 use crate::cause::Cause;
+use crate::failure::ConnectFailure;
 use crate::histogram::Histogram;
 use crate::state::TcpState;
 
@@ -82,6 +83,12 @@ pub struct HostCounters {
     /// Endings by state before CLOSE and cause.
     pub endings: [[u64; Cause::COUNT]; TcpState::COUNT],
     pub retransmits: [u64; Retransmit::COUNT],
+    /// Data sent again, by [`remote::cause`](crate::remote::cause).
+    pub retransmit_causes: [u64; 4],
+    /// Connects that failed, by [`ConnectFailure`].
+    pub connect_failures: [u64; ConnectFailure::COUNT],
+    /// Listeners for which there was no room.
+    pub listeners_untracked: u64,
     pub resets_received: u64,
     pub resets_sent: u64,
     /// Resets sent that answered a segment for which there was no socket.
@@ -138,6 +145,9 @@ impl HostCounters {
             lifetime: array(words, histogram),
             endings: array(words, |words| array(words, word)),
             retransmits: array(words, word),
+            retransmit_causes: array(words, word),
+            connect_failures: array(words, word),
+            listeners_untracked: word(words),
             resets_received: word(words),
             resets_sent: word(words),
             resets_sent_no_socket: word(words),

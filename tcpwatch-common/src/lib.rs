@@ -13,11 +13,14 @@ pub mod event;
 pub mod failure;
 pub mod histogram;
 pub mod host;
+pub mod listener;
 pub mod machine;
 pub mod names;
 pub mod offsets;
+pub mod remote;
 pub mod socket;
 pub mod state;
+pub mod survey;
 
 pub use cause::Cause;
 pub use machine::{Edge, Judgement, Verdict, judge};

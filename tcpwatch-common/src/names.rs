@@ -9,6 +9,9 @@ pub mod program {
     pub const RESET_RECEIVED: &str = "reset_received";
     pub const CENSUS: &str = "census";
     pub const ROWS: &str = "rows";
+    pub const SURVEY: &str = "survey";
+    pub const HOLDERS: &str = "holders";
+    pub const POLL: &str = "poll";
     /// Does nothing; what an attached program costs at the least.
     pub const EMPTY: &str = "empty";
 }
@@ -23,6 +26,12 @@ pub mod map {
     pub const HOST: &str = "HOST";
     pub const RESET_REASONS: &str = "RESET_REASONS";
     pub const LISTENERS: &str = "LISTENERS";
+    pub const REMOTES: &str = "REMOTES";
+    pub const CLIENTS: &str = "CLIENTS";
+    pub const GROUPS: &str = "GROUPS";
+    pub const TUPLES: &str = "TUPLES";
+    pub const SURVEY_REQUEST: &str = "SURVEY_REQUEST";
+    pub const SURVEY_RESULT: &str = "SURVEY_RESULT";
     pub const CENSUS_COUNTS: &str = "CENSUS_COUNTS";
     pub const CONTROL: &str = "CONTROL";
     pub const EVENTS: &str = "EVENTS";

@@ -38,6 +38,29 @@ pub enum Field {
     TimeWaitSubstate,
     Uid,
     SocketFileInode,
+    AcceptQueue,
+    AcceptLimit,
+    SynQueue,
+    Young,
+    Drops,
+    V6Only,
+    CongestionState,
+    SendUnacknowledged,
+    SendNext,
+    WriteSequence,
+    PacketsOut,
+    SendWindow,
+    ReceiveWindow,
+    LastAck,
+    LastSent,
+    LastReceived,
+    Retransmitted,
+    RequestAcked,
+    FileInode,
+    FilePrivate,
+    InodeMode,
+    SocketOfFile,
+    TaskGroup,
 }
 
 /// Where a field is found, and what it means that a kernel lacks it.
@@ -46,14 +69,22 @@ pub struct Place {
     pub field: Field,
     pub container: &'static str,
     pub path: &'static str,
-    /// Size in bytes that the programs read.
+    /// Size in bytes that the programs read; 0 for a bitfield, of which they read the lowest bits that matter.
     pub size: u32,
     /// What is lost without the field; `None`: nothing works without it.
     pub lost: Option<&'static str>,
 }
 
 /// Number of fields.
-pub const COUNT: usize = 27;
+pub const COUNT: usize = 50;
+
+/// The offset of a bitfield: its first byte, and how far its lowest bit is from that byte's.
+pub const fn bit_offset(byte: u16, shift: u16) -> u16 {
+    byte | shift << BIT_SHIFT
+}
+
+/// Where [`bit_offset`] keeps the shift; structures are smaller than this.
+pub const BIT_SHIFT: u16 = 13;
 
 /// The offsets in the order of [`Field`].
 pub type Offsets = [u16; COUNT];
@@ -131,7 +162,44 @@ pub const PLACES: [Place; COUNT] = [
         8,
         "owners of sockets older than the daemon",
     ),
+    optional(Field::AcceptQueue, "sock", "sk_ack_backlog", 4, "accept queues"),
+    optional(Field::AcceptLimit, "sock", "sk_max_ack_backlog", 4, "limits of accept queues"),
+    optional(Field::SynQueue, "inet_connection_sock", "icsk_accept_queue.qlen", 4, "SYN queues"),
+    optional(Field::Young, "inet_connection_sock", "icsk_accept_queue.young", 4, "fresh half-open requests"),
+    optional(Field::Drops, "sock", "sk_drops", 4, "drops by listener"),
+    optional(Field::V6Only, "sock_common", "skc_ipv6only", 0, "listeners for IPv6 only, told from dual ones"),
+    optional(
+        Field::CongestionState,
+        "inet_connection_sock",
+        "icsk_ca_state",
+        0,
+        "timeouts told from fast retransmits and probes",
+    ),
+    optional(Field::SendUnacknowledged, "tcp_sock", "snd_una", 4, "bytes not acknowledged"),
+    optional(Field::SendNext, "tcp_sock", "snd_nxt", 4, "bytes not sent"),
+    optional(Field::WriteSequence, "tcp_sock", "write_seq", 4, "bytes not sent"),
+    optional(Field::PacketsOut, "tcp_sock", "packets_out", 4, "peers that do not acknowledge"),
+    optional(Field::SendWindow, "tcp_sock", "snd_wnd", 4, "peers that do not read"),
+    optional(Field::ReceiveWindow, "tcp_sock", "rcv_wnd", 4, "applications that do not read"),
+    optional(Field::LastAck, "tcp_sock", "rcv_tstamp", 4, "silent peers"),
+    optional(Field::LastSent, "tcp_sock", "lsndtime", 4, "silent peers"),
+    optional(
+        Field::LastReceived,
+        "inet_connection_sock",
+        "icsk_ack.lrcvtime",
+        4,
+        "applications that do not read",
+    ),
+    optional(Field::Retransmitted, "tcp_sock", "total_retrans", 4, "retransmits of single sockets"),
+    optional(Field::RequestAcked, "inet_request_sock", "acked", 0, "clients whose last ACK was dropped"),
+    optional(Field::FileInode, "file", "f_inode", 8, OWNERS),
+    optional(Field::FilePrivate, "file", "private_data", 8, OWNERS),
+    optional(Field::InodeMode, "inode", "i_mode", 2, OWNERS),
+    optional(Field::SocketOfFile, "socket", "sk", 8, OWNERS),
+    optional(Field::TaskGroup, "task_struct", "tgid", 4, OWNERS),
 ];
+
+const OWNERS: &str = "owners of accepted sockets, and of those older than the daemon";
 
 const _: () = {
     let mut i = 0;

@@ -102,18 +102,31 @@ impl Meta {
     }
 }
 
-/// A process id with the tag of the socket it owns, in one word; 0 is an unknown owner.
+/// A process id with the tag of the socket it owns, in one word; 0 is an unknown owner. `pass` is the walk over all
+/// files that found it, 0 if an event told it.
 #[inline]
-pub const fn owner_word(tag: u32, pid: u32) -> u64 {
-    (tag as u64) << 32 | pid as u64
+pub const fn owner_word(tag: u32, pid: u32, pass: u32) -> u64 {
+    (tag as u64) << 32 | ((pass & ((1 << PASS_BITS) - 1)) << PID_BITS) as u64 | (pid & PIDS) as u64
 }
+
+/// Process ids are below 2^22 on every kernel.
+const PID_BITS: u32 = 24;
+const PIDS: u32 = (1 << PID_BITS) - 1;
+/// Bits that count walks.
+pub const PASS_BITS: u32 = 8;
 
 /// The process id in `word`, if the word belongs to the socket with this tag.
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "the low half is the process id")]
+#[expect(clippy::cast_possible_truncation, reason = "the low half holds the process id")]
 pub const fn owner_pid(word: u64, tag: u32) -> Option<u32> {
-    let pid = word as u32;
+    let pid = word as u32 & PIDS;
     if pid != 0 && (word >> 32) as u32 == tag { Some(pid) } else { None }
+}
+
+/// The walk that found the owner in `word`.
+#[inline]
+pub const fn owner_pass(word: u64) -> u32 {
+    (word >> PID_BITS) as u32 & ((1 << PASS_BITS) - 1)
 }
 
 #[cfg(test)]
@@ -131,9 +144,10 @@ mod tests {
 
     #[test]
     fn an_owner_word_of_another_socket_is_unknown() {
-        let word = owner_word(7, 1234);
+        let word = owner_word(7, 1234, 200);
         assert_eq!(owner_pid(word, 7), Some(1234));
         assert_eq!(owner_pid(word, 8), None);
+        assert_eq!(owner_pass(word), 200);
         assert_eq!(owner_pid(0, 0), None);
     }
 

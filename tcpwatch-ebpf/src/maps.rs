@@ -3,13 +3,16 @@
 //! Sizes given here are the least that works; the loader raises them to fit the host.
 
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, HashMap, PerCpuArray, Queue, RingBuf};
+use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, Queue, RingBuf};
 use tcpwatch_common::cell;
-use tcpwatch_common::event::{Census, Control, Listener, Namespace};
+use tcpwatch_common::event::{Census, Control, Namespace};
 use tcpwatch_common::host::{HostCounters, RESET_REASONS as REASONS};
+use tcpwatch_common::listener::Listener;
 use tcpwatch_common::offsets::{self, Offsets};
+use tcpwatch_common::remote;
 use tcpwatch_common::socket::SocketSet;
 use tcpwatch_common::state::TcpState;
+use tcpwatch_common::survey::{Request, Sum, TupleKey, TupleSum};
 
 /// What is known beside each socket. The loader sets the number of sets and [`SET_MASK`] alike.
 #[map]
@@ -43,9 +46,34 @@ pub(crate) static HOST: PerCpuArray<HostCounters> = PerCpuArray::with_max_entrie
 #[map]
 pub(crate) static RESET_REASONS: PerCpuArray<u64> = PerCpuArray::with_max_entries(REASONS as u32, 0);
 
-/// Listeners that had to send SYN-ACKs again, by socket.
+/// Every listener, by socket.
 #[map]
-pub(crate) static LISTENERS: HashMap<u64, Listener> = HashMap::with_max_entries(1024, 0);
+pub(crate) static LISTENERS: HashMap<u64, Listener> = HashMap::with_max_entries(64, 0);
+
+/// Remotes that something went wrong with.
+#[map]
+pub(crate) static REMOTES: LruHashMap<remote::Key, remote::Counts> = LruHashMap::with_max_entries(4096, 0);
+
+/// Clients of listeners to which a SYN-ACK was sent again, and how often. Apart, as a flood fills it.
+#[map]
+pub(crate) static CLIENTS: LruHashMap<remote::Key, u64> = LruHashMap::with_max_entries(1024, 0);
+
+/// Sockets in groups, cleared by user space before each survey.
+#[map]
+pub(crate) static GROUPS: HashMap<u64, Sum> = HashMap::with_max_entries(4096, 0);
+
+/// Local ports in use by destination; those used often stay.
+#[map]
+pub(crate) static TUPLES: LruHashMap<TupleKey, TupleSum> = LruHashMap::with_max_entries(8192, 0);
+
+/// What user space asks of a survey.
+#[map]
+pub(crate) static SURVEY_REQUEST: Array<Request> = Array::with_max_entries(1, 0);
+
+/// Sockets for which [`GROUPS`] had no room; and a place where a pointer becomes a plain number, and where
+/// ticks are told.
+#[map]
+pub(crate) static SURVEY_RESULT: Array<[u64; 2]> = Array::with_max_entries(1, 0);
 
 /// Sockets by state, as the iterator counts them; cleared by user space before each walk.
 #[map]

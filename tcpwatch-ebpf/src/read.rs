@@ -6,7 +6,7 @@
 
 use aya_ebpf::helpers::generated::bpf_skc_to_tcp_sock;
 use aya_ebpf::helpers::{bpf_probe_read_kernel, bpf_probe_read_kernel_buf};
-use tcpwatch_common::offsets::{ABSENT, Field};
+use tcpwatch_common::offsets::{ABSENT, BIT_SHIFT, Field};
 
 use crate::maps::{offset, origin, tcp_cast};
 
@@ -77,6 +77,19 @@ impl Any {
         }
         // SAFETY: the helper checks the address.
         unsafe { bpf_probe_read_kernel(self.0.wrapping_add(offset as usize).cast::<T>()).ok() }
+    }
+
+    /// Reads the byte that a bitfield begins in, with the bitfield's lowest bit as its lowest.
+    #[inline(always)]
+    pub(crate) fn read_bits(self, field: Field) -> Option<u8> {
+        let offset = offset(field);
+        if offset == ABSENT {
+            return None;
+        }
+        let byte = self.0.wrapping_add((offset & ((1 << BIT_SHIFT) - 1)) as usize);
+        // SAFETY: the helper checks the address.
+        let byte = unsafe { bpf_probe_read_kernel(byte).ok() }?;
+        Some(byte >> (offset >> BIT_SHIFT))
     }
 
     /// Copies a field of 16 bytes.

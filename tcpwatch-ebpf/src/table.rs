@@ -2,7 +2,9 @@
 
 use core::ptr::{NonNull, read_volatile, write_volatile};
 
-use tcpwatch_common::socket::{Meta, Slot, SocketSet, WAYS, owner_pid, owner_word, set_index, tag};
+use tcpwatch_common::socket::{
+    Meta, ROLE_UNKNOWN, Slot, SocketSet, WAYS, owner_pass, owner_pid, owner_word, set_index, tag,
+};
 
 use crate::maps::{SOCKETS, set_mask};
 
@@ -55,13 +57,13 @@ pub(crate) fn claim_again(socket: u64, meta: Meta, now: u64, owner: u32) -> bool
     true
 }
 
-/// The owner and the flags remembered of `socket`, 0 where nothing is.
+/// The owner and the flags remembered of `socket`; where nothing is, the owner is 0 and the role unknown.
 #[inline(always)]
 pub(crate) fn recall(socket: u64) -> (u32, u8) {
     let mut scratch = 0;
     match find(socket, &mut scratch) {
         (Some(place), Some(meta)) => (place.owner(), meta.flags()),
-        _ => (0, 0),
+        _ => (0, ROLE_UNKNOWN),
     }
 }
 
@@ -136,6 +138,19 @@ impl Place {
             .unwrap_or(0)
     }
 
+    /// Notes that a walk over all files found that `pid` has the socket, unless the same walk found another before.
+    #[inline(always)]
+    pub(crate) fn hold(&self, pid: u32, pass: u32) {
+        // SAFETY: as above.
+        unsafe {
+            let owner = &raw mut (*self.slot.as_ptr()).owner;
+            let word = read_volatile(owner);
+            if owner_pid(word, tag(self.socket)).is_none() || owner_pass(word) != pass {
+                write_volatile(owner, owner_word(tag(self.socket), pid, pass));
+            }
+        }
+    }
+
     /// Whether no other socket has been put here since this place was found: an interrupt or another CPU may have
     /// been faster.
     #[inline(always)]
@@ -157,7 +172,7 @@ impl Place {
             );
             write_volatile(&raw mut (*self.slot.as_ptr()).since, now);
             write_volatile(&raw mut (*self.slot.as_ptr()).birth, now);
-            write_volatile(&raw mut (*self.slot.as_ptr()).owner, owner_word(tag(self.socket), owner));
+            write_volatile(&raw mut (*self.slot.as_ptr()).owner, owner_word(tag(self.socket), owner, 0));
         }
     }
 

@@ -8,8 +8,8 @@ use tcpwatch_common::offsets::Field;
 use tcpwatch_common::state::TcpState;
 
 use crate::maps::LISTENERS;
-use crate::programs::add;
 use crate::programs::transition::{Change, count};
+use crate::programs::{add, remote};
 use crate::read::Typed;
 
 /// `SOCK_DEAD` and `SOCK_DONE`, the first two socket flags in every kernel.
@@ -18,7 +18,7 @@ const SOCK_DONE: u64 = 2;
 
 /// Derives the cause and counts it.
 #[inline(always)]
-pub(super) fn end(host: &mut HostCounters, change: &Change, row: u32) -> u8 {
+pub(super) fn end(host: &mut HostCounters, change: &Change, row: u32, owner: u32) -> u8 {
     let &Change { socket, old, .. } = change;
     let Some(from) = TcpState::from_kernel(old as u32) else { return NO_CAUSE };
     let flags: u64 = socket.load(Field::Flags);
@@ -45,11 +45,13 @@ pub(super) fn end(host: &mut HostCounters, change: &Change, row: u32) -> u8 {
                 count(row, cell::FIN_WAIT2_ORPHANED);
             }
         }
-        TcpState::SynSent if ending.error == 0 => {
+        TcpState::SynSent if ending.error != 0 => remote::failed(host, socket, owner, ending.error),
+        TcpState::SynSent => {
             count(row, cell::CONNECT_GIVEN_UP);
             if socket.tcp_field::<u32>(Field::SegmentsOut) == Some(0) {
                 count(row, cell::CONNECT_NEVER_SENT);
             }
+            remote::failed(host, socket, owner, 0);
         }
         TcpState::SynRecv if ending.error != 0 || ending.orphan => count(row, cell::SYN_RECV_FAILED),
         TcpState::Listen => {

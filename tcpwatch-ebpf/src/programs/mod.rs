@@ -4,11 +4,15 @@ use core::intrinsics::AtomicOrdering;
 
 mod empty;
 mod ending;
+mod holders;
+mod listener;
 mod nested;
 mod observe;
+mod remote;
 mod reset;
 mod retransmit;
 mod snapshot;
+mod survey;
 mod transition;
 
 pub(crate) use transition::adopt;

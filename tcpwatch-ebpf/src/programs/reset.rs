@@ -6,11 +6,12 @@ use aya_ebpf::programs::BtfTracePointContext;
 use tcpwatch_common::event::{Kind, NO_CAUSE, UNKNOWN};
 use tcpwatch_common::host::HostCounters;
 use tcpwatch_common::offsets::Field;
+use tcpwatch_common::remote::Count;
 use tcpwatch_common::state::TcpState;
 
 use crate::emit::{self, Fact};
 use crate::maps::{CONTROL, HOST, RESET_REASONS, reset_args};
-use crate::programs::add_shared;
+use crate::programs::{add_shared, remote};
 use crate::read::Typed;
 use crate::table;
 
@@ -21,6 +22,8 @@ pub(crate) fn reset_received(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: the record of this CPU.
     let host = unsafe { &mut *host };
     add_shared(Some(&mut host.resets_received), 1);
+    let (owner, flags) = table::recall(socket.identity());
+    remote::count(socket, flags, owner, Count::ResetReceived);
     if is_wanted(Kind::ResetReceived) {
         tell(host, socket, Kind::ResetReceived, 0);
     }
@@ -47,6 +50,11 @@ pub(crate) fn reset_sent(ctx: BtfTracePointContext) -> i32 {
     // Mini-sockets are told by newer kernels; they share only the common part with a socket.
     let state: u8 = socket.load(Field::State);
     let is_full = state != TcpState::TimeWait as u8 && state != TcpState::NewSynRecv as u8;
+    // A listener that answers with a reset has no remote end of its own.
+    if is_full && state != TcpState::Listen as u8 {
+        let (owner, flags) = table::recall(socket.identity());
+        remote::count(socket, flags, owner, Count::ResetSent);
+    }
     if is_full && is_wanted(Kind::ResetSent) {
         tell(host, socket, Kind::ResetSent, reason);
     }

@@ -1,18 +1,17 @@
 //! Segments sent again.
 
-use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
-use tcpwatch_common::event::{Kind, Listener, UNKNOWN};
+use tcpwatch_common::event::{Kind, UNKNOWN};
 use tcpwatch_common::host::{HostCounters, Retransmit};
 use tcpwatch_common::offsets::Field;
+use tcpwatch_common::remote::{Count, cause};
 use tcpwatch_common::state::TcpState;
 
 use crate::emit::{self, Fact};
-use crate::maps::{CONTROL, HOST, LISTENERS, retransmit_args};
-use crate::namespace::inode_of;
-use crate::programs::add_shared;
+use crate::maps::{CONTROL, HOST, retransmit_args};
+use crate::programs::{add_shared, listener, remote};
 use crate::read::Typed;
 use crate::table;
 
@@ -30,6 +29,19 @@ pub(crate) fn retransmit(ctx: BtfTracePointContext) -> i32 {
         Retransmit::Data
     };
     count(socket, kind, error);
+    let (owner, flags) = table::recall(socket.identity());
+    match kind {
+        Retransmit::Syn => remote::count(socket, flags, owner, Count::Syn),
+        Retransmit::Data => {
+            let cause = cause(socket.any().read_bits(Field::CongestionState));
+            if let Some(host) = HOST.get_ptr_mut(0) {
+                // SAFETY: the record of this CPU.
+                add_shared(unsafe { (*host).retransmit_causes.get_mut(cause as usize & 3) }, 1);
+            }
+            remote::count(socket, flags, owner, cause);
+        }
+        Retransmit::SynAck | Retransmit::Failed => {}
+    }
     0
 }
 
@@ -37,9 +49,11 @@ pub(crate) fn retransmit(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "tcp_retransmit_synack")]
 pub(crate) fn retransmit_synack(ctx: BtfTracePointContext) -> i32 {
     let socket = Typed(ctx.arg::<*const u8>(0));
+    let request = Typed(ctx.arg::<*const u8>(1));
     count(socket, Retransmit::SynAck, 0);
     if socket.load::<u8>(Field::State) == TcpState::Listen as u8 {
-        of_listener(socket);
+        listener::synack_again(socket, request.any());
+        remote::synack(socket, request);
     }
     0
 }
@@ -73,25 +87,4 @@ fn tell(host: &mut HostCounters, socket: Typed, kind: Retransmit, error: u32) {
         detail: error,
     };
     emit::emit(&mut host.ring, socket, &fact);
-}
-
-/// Counts for one listener. Rare: a listener is only entered when it first sends a SYN-ACK again.
-#[inline(always)]
-fn of_listener(socket: Typed) {
-    let key = socket.identity();
-    if let Some(listener) = LISTENERS.get_ptr_mut(key) {
-        // SAFETY: a record of the map.
-        return add_shared(Some(unsafe { &mut (*listener).synack_retransmits }), 1);
-    }
-    let mut listener = Listener { synack_retransmits: 1, ..Listener::default() };
-    listener.netns = inode_of(socket);
-    listener.local_port = socket.load(Field::LocalPort);
-    let family: u16 = socket.load(Field::Family);
-    listener.family = emit::local_address(&mut listener.local, socket, family);
-    if LISTENERS.insert(key, listener, u64::from(BPF_NOEXIST)).is_err()
-        && let Some(listener) = LISTENERS.get_ptr_mut(key)
-    {
-        // SAFETY: as above; another CPU entered it first.
-        add_shared(Some(unsafe { &mut (*listener).synack_retransmits }), 1);
-    }
 }

@@ -7,7 +7,7 @@
 use core::ffi::c_void;
 
 use aya_ebpf::helpers::{bpf_ktime_get_ns, generated::bpf_seq_write};
-use tcpwatch_common::event::{CENSUS_SLOTS, FIN_WAIT2_MINIS, Row, UNKNOWN, phase};
+use tcpwatch_common::event::{CENSUS_SLOTS, FIN_WAIT2_MINIS, Row, UNKNOWN, detail, phase};
 use tcpwatch_common::offsets::Field;
 use tcpwatch_common::socket::{self, BIRTH_UNKNOWN, ROLE_UNKNOWN, SINCE_UNKNOWN};
 use tcpwatch_common::state::TcpState;
@@ -15,8 +15,8 @@ use tcpwatch_common::state::TcpState;
 use crate::emit;
 use crate::maps::{CENSUS_COUNTS, CONTROL, salt};
 use crate::namespace::row_of;
-use crate::programs::{add_shared, adopt};
-use crate::read::{Any, Typed};
+use crate::programs::{add_shared, adopt, listener};
+use crate::read::{Any, Typed, has};
 use crate::table;
 
 /// `struct bpf_iter__tcp`.
@@ -24,7 +24,7 @@ use crate::table;
 pub(crate) struct IterContext {
     meta: *const Meta,
     /// Null at the end of the walk.
-    socket: *const u8,
+    pub(super) socket: *const u8,
     uid: u32,
 }
 
@@ -34,10 +34,19 @@ struct Meta {
     seq: *mut c_void,
 }
 
+const LISTEN: u8 = TcpState::Listen as u8;
 const FIN_WAIT2: u8 = TcpState::FinWait2 as u8;
 const CLOSE: u8 = TcpState::Close as u8;
 const TIME_WAIT: u8 = TcpState::TimeWait as u8;
+const SYN_SENT: u8 = TcpState::SynSent as u8;
+const CLOSE_WAIT: u8 = TcpState::CloseWait as u8;
+const LAST_ACK: u8 = TcpState::LastAck as u8;
+const CLOSING: u8 = TcpState::Closing as u8;
 const NEW_SYN_RECV: u8 = TcpState::NewSynRecv as u8;
+
+/// `SOCK_DEAD` and `SOCK_KEEPOPEN` are the first and the fourth flag of a socket in every kernel.
+const SOCK_DEAD: u64 = 1;
+pub(super) const SOCK_KEEPOPEN: u64 = 1 << 3;
 
 /// Counts the sockets of a namespace by state, and meets those older than the programs.
 #[unsafe(no_mangle)]
@@ -50,6 +59,13 @@ fn census(ctx: *mut IterContext) -> i32 {
     }
     let socket = Typed(socket);
     let state = shown_state(socket);
+    tally(socket, state);
+    0
+}
+
+/// Counts a socket, and meets it if it is older than the programs.
+#[inline(always)]
+pub(super) fn tally(socket: Typed, state: u8) {
     if let Some(counts) = CENSUS_COUNTS.get_ptr_mut(0) {
         let is_mini = state == FIN_WAIT2 && !is_full(state, socket);
         let slot = if is_mini { FIN_WAIT2_MINIS } else { state as usize & (CENSUS_SLOTS - 1) };
@@ -58,8 +74,10 @@ fn census(ctx: *mut IterContext) -> i32 {
     }
     if is_full(state, socket) && CONTROL.get(0).is_some_and(|control| control.phase == phase::ADOPTING) {
         meet(socket, state);
+        if state == LISTEN {
+            listener::met(socket, 0);
+        }
     }
-    0
 }
 
 /// Writes one [`Row`] for each socket of a namespace.
@@ -84,7 +102,7 @@ fn rows(ctx: *mut IterContext) -> i32 {
 
 /// The state as `ss` shows it: a TIME_WAIT mini-socket may stand for FIN_WAIT2.
 #[inline(always)]
-fn shown_state(socket: Typed) -> u8 {
+pub(super) fn shown_state(socket: Typed) -> u8 {
     let state: u8 = socket.load(Field::State);
     if state == TIME_WAIT {
         return socket.any().read::<u8>(Field::TimeWaitSubstate).unwrap_or(TIME_WAIT);
@@ -94,7 +112,7 @@ fn shown_state(socket: Typed) -> u8 {
 
 /// Whether it is a whole socket, not a mini-socket.
 #[inline(always)]
-fn is_full(shown: u8, socket: Typed) -> bool {
+pub(super) fn is_full(shown: u8, socket: Typed) -> bool {
     shown != NEW_SYN_RECV && shown != CLOSE && socket.load::<u8>(Field::State) != TIME_WAIT
 }
 
@@ -150,4 +168,69 @@ fn describe(row: &mut Row, socket: Typed) {
             row.lifetime = now.saturating_sub(place.birth());
         }
     }
+    if let Some(tcp) = socket.tcp() {
+        detail(row, tcp);
+    }
+}
+
+/// What only a whole socket has.
+#[inline(always)]
+fn detail(row: &mut Row, tcp: Typed) {
+    let ownership = ownership(tcp);
+    row.details = detail::KNOWN
+        | ownership
+        | if tcp.load::<u64>(Field::Flags) & SOCK_KEEPOPEN != 0 { detail::KEEPALIVE } else { 0 };
+    if row.state == LISTEN {
+        row.unread = load(tcp, Field::AcceptQueue);
+        row.unsent = load(tcp, Field::AcceptLimit);
+        return;
+    }
+    (row.unread, row.unsent) = amounts(row.state, tcp);
+    row.retransmits = load(tcp, Field::Retransmitted);
+    row.rtt = load(tcp, Field::Srtt);
+}
+
+/// A field of a TCP socket, 0 on a kernel without it.
+#[inline(always)]
+pub(super) fn load<T: Copy + Default>(tcp: Typed, field: Field) -> T {
+    if has(field) { tcp.load(field) } else { T::default() }
+}
+
+/// Whether a process has the socket: not yet, not any more, or (0) one does.
+#[inline(always)]
+pub(super) fn ownership(tcp: Typed) -> u8 {
+    if tcp.load::<u64>(Field::Flags) & SOCK_DEAD != 0 {
+        detail::ORPHAN
+    } else if tcp.load::<u64>(Field::Socket) == 0 && load::<u8>(tcp, Field::IsMptcp) & 1 == 0 {
+        // Subflows of MPTCP never have a file of their own.
+        detail::NEVER_ACCEPTED
+    } else {
+        0
+    }
+}
+
+/// Bytes that wait on either side: received and not read, written and not acknowledged.
+#[inline(always)]
+pub(super) fn amounts(state: u8, tcp: Typed) -> (u32, u32) {
+    let (mut unread, mut unsent) = (0, 0);
+    if state == SYN_SENT {
+        return (unread, unsent);
+    }
+    if has(Field::ReceiveNext) && has(Field::CopiedSequence) {
+        let (next, copied) = (tcp.load::<u32>(Field::ReceiveNext), tcp.load::<u32>(Field::CopiedSequence));
+        // A FIN that was received takes a number too.
+        let fin = u32::from(state == CLOSE_WAIT || state == LAST_ACK || state == CLOSING);
+        unread = bounded(next.wrapping_sub(copied).wrapping_sub(fin));
+    }
+    if has(Field::WriteSequence) && has(Field::SendUnacknowledged) {
+        let written: u32 = tcp.load(Field::WriteSequence);
+        unsent = bounded(written.wrapping_sub(tcp.load(Field::SendUnacknowledged)));
+    }
+    (unread, unsent)
+}
+
+/// A difference of sequence numbers or ticks; one that is negative because they were not read together is none.
+#[inline(always)]
+pub(super) fn bounded(difference: u32) -> u32 {
+    if difference >> 31 == 0 { difference } else { 0 }
 }

@@ -18,13 +18,14 @@ use crate::emit::{self, Fact};
 use crate::maps::{ADOPTED, CELLS, CONTROL, HOST, ILLEGAL};
 use crate::namespace::row_of;
 use crate::programs::nested::{self, Level};
-use crate::programs::{add, add_shared, ending, observe};
+use crate::programs::{add, add_shared, ending, listener, observe};
 use crate::read::Typed;
 use crate::table::{self, Place, launder};
 
 const IPPROTO_TCP: u16 = 6;
 const IPPROTO_MPTCP: u16 = 262;
 const CLOSE: u64 = TcpState::Close as u64;
+const LISTEN: u64 = TcpState::Listen as u64;
 
 /// A transition sooner after another is taken for part of the same call of the kernel.
 const SAME_CALL_NS: u64 = 20_000;
@@ -160,7 +161,8 @@ fn on_transition(host: &mut HostCounters, control: &Control, socket: Typed, old:
     } else {
         count(past.row, cell as usize);
     }
-    let cause = if change.is(traits::END) { ending::end(host, &change, past.row) } else { NO_CAUSE };
+    let cause =
+        if change.is(traits::END) { ending::end(host, &change, past.row, past.owner) } else { NO_CAUSE };
     if control.wanted != 0 || cell == cell::NONE || past.expected != 0 {
         tell(host, &change, &past, cause);
     }
@@ -247,6 +249,9 @@ fn meet(
         } else {
             // connect() and listen() run in the owner's context.
             past.owner = (bpf_get_current_pid_tgid() >> 32) as u32;
+            if new == LISTEN {
+                listener::met(socket, past.owner);
+            }
         }
         if let Some(stale) = stale {
             // A socket of this address was closed without our seeing it.

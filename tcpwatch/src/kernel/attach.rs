@@ -4,7 +4,7 @@
 
 use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
 
-use aya::programs::{BtfTracePoint, Iter};
+use aya::programs::{BtfTracePoint, Iter, RawTracePoint};
 use aya::{Btf, Ebpf};
 use tcpwatch_common::names::program;
 
@@ -13,8 +13,10 @@ use tcpwatch_common::names::program;
 pub enum Hook {
     /// At a tracepoint, with typed arguments.
     Tracepoint(&'static str),
-    /// When user space walks all sockets of a namespace.
+    /// When user space walks all sockets of a namespace, or all files.
     Iterator(&'static str),
+    /// When user space calls it.
+    Call,
 }
 
 impl std::fmt::Display for Hook {
@@ -22,6 +24,7 @@ impl std::fmt::Display for Hook {
         match self {
             Self::Tracepoint(name) => write!(f, "tracepoint {name}"),
             Self::Iterator(name) => write!(f, "iterator {name}"),
+            Self::Call => f.write_str("called by the daemon"),
         }
     }
 }
@@ -36,7 +39,7 @@ pub struct Program {
 }
 
 /// Every program that the daemon loads.
-pub const PROGRAMS: [Program; 8] = [
+pub const PROGRAMS: [Program; 11] = [
     Program { name: program::TRANSITION, hook: Hook::Tracepoint("inet_sock_set_state"), lost: None },
     // After `transition`: programs run in the order in which they are attached.
     Program { name: program::TRANSITION_NESTED, hook: Hook::Tracepoint("inet_sock_set_state"), lost: None },
@@ -72,6 +75,17 @@ pub const PROGRAMS: [Program; 8] = [
         hook: Hook::Iterator("tcp"),
         lost: Some("age and owner of single sockets"),
     },
+    Program {
+        name: program::SURVEY,
+        hook: Hook::Iterator("tcp"),
+        lost: Some("sockets by owner, age and service, and with that most findings"),
+    },
+    Program {
+        name: program::HOLDERS,
+        hook: Hook::Iterator("task_file"),
+        lost: Some("owners of accepted sockets, and of those older than the daemon"),
+    },
+    Program { name: program::POLL, hook: Hook::Call, lost: Some("SYN queues of listeners") },
 ];
 
 /// Only loaded by the benchmark.
@@ -134,6 +148,11 @@ fn load(ebpf: &mut Ebpf, btf: &Btf, program: &Program) -> anyhow::Result<RawFd> 
         Hook::Iterator(kind) => {
             let loaded: &mut Iter = loaded.try_into()?;
             loaded.load(kind, btf)?;
+            Ok(loaded.fd()?.as_fd().as_raw_fd())
+        }
+        Hook::Call => {
+            let loaded: &mut RawTracePoint = loaded.try_into()?;
+            loaded.load()?;
             Ok(loaded.fd()?.as_fd().as_raw_fd())
         }
     }

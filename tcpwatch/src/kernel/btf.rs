@@ -118,6 +118,11 @@ impl Btf {
         }
     }
 
+    /// Finds a bitfield by its dotted path: the byte that its lowest bit is in, and that bit's place in the byte.
+    pub fn bits(&self, strukt: &str, path: &str) -> Result<(u32, u32), BtfError> {
+        self.place(strukt, path).map(|place| (place.bit / 8, place.bit % 8))
+    }
+
     fn has_struct(&self, name: &str) -> bool {
         self.called(name).any(|ty| ty.is_ok_and(|ty| ty.kind() == STRUCT))
     }

@@ -28,13 +28,13 @@ pub enum CensusError {
 }
 
 /// Walks sockets. Lends the loaded programs for the time of a walk.
-pub struct Walker<'a> {
-    ebpf: &'a mut Ebpf,
+pub(super) struct Walker<'a> {
+    pub(super) ebpf: &'a mut Ebpf,
 }
 
 impl Kernel {
     /// Whether walks of the kind `name` can be had; the error says why not.
-    fn require(&self, name: &'static str) -> Result<(), CensusError> {
+    pub(super) fn require(&self, name: &'static str) -> Result<(), CensusError> {
         match self.programs().iter().find(|program| program.name == name) {
             Some(program) if program.is_loaded() => Ok(()),
             other => {
@@ -54,6 +54,12 @@ impl Kernel {
         Ok(counters.census()?)
     }
 
+    /// Notes in the table which process has which socket, for all of them.
+    pub fn find_holders(&mut self) -> Result<(), CensusError> {
+        self.require(program::HOLDERS)?;
+        Walker { ebpf: &mut self.ebpf }.walk(program::HOLDERS, |_| ())
+    }
+
     /// Tells of each socket of the calling thread's namespace.
     pub fn rows(&mut self, mut each: impl FnMut(&Row)) -> Result<(), CensusError> {
         self.require(program::ROWS)?;
@@ -70,7 +76,11 @@ impl Kernel {
 
 impl Walker<'_> {
     /// Runs one walk and hands on what the program writes.
-    fn walk(&mut self, name: &'static str, mut each: impl FnMut(&[u8])) -> Result<(), CensusError> {
+    pub(super) fn walk(
+        &mut self,
+        name: &'static str,
+        mut each: impl FnMut(&[u8]),
+    ) -> Result<(), CensusError> {
         let start = |source| CensusError::Start { name, source };
         let open = |source| CensusError::Open { name, source };
         let program: &mut Iter = self

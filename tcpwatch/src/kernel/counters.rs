@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray, PerCpuValues, Queue};
 use tcpwatch_common::cell;
-use tcpwatch_common::event::{Census, Listener, Namespace};
+use tcpwatch_common::event::{Census, Namespace};
 use tcpwatch_common::host::{HostCounters, RESET_REASONS};
 use tcpwatch_common::names::map;
 
@@ -31,18 +31,19 @@ pub struct Counters {
     illegal: HashMap<MapData, u64, u64>,
     host: PerCpuArray<MapData, Words>,
     reset_reasons: PerCpuArray<MapData, u64>,
-    listeners: HashMap<MapData, u64, [u8; Listener::SIZE]>,
     census: Array<MapData, Census>,
     free_rows: Queue<MapData, u32>,
 }
 
+/// Takes a map out of the loaded object.
 macro_rules! open {
     ($kernel:expr, $kind:ident, $name:expr) => {{
         let error = |source| CountersError { name: $name, source };
-        let map = $kernel.ebpf.take_map($name).ok_or(MapError::InvalidName { name: $name.into() });
+        let map = $kernel.ebpf.take_map($name).ok_or(aya::maps::MapError::InvalidName { name: $name.into() });
         $kind::try_from(map.map_err(error)?).map_err(error)?
     }};
 }
+pub(super) use open;
 
 impl Counters {
     /// Takes the maps out of the loaded object.
@@ -54,7 +55,6 @@ impl Counters {
             illegal: open!(kernel, HashMap, map::ILLEGAL),
             host: open!(kernel, PerCpuArray, map::HOST),
             reset_reasons: open!(kernel, PerCpuArray, map::RESET_REASONS),
-            listeners: open!(kernel, HashMap, map::LISTENERS),
             census: open!(kernel, Array, map::CENSUS_COUNTS),
             free_rows: open!(kernel, Queue, map::FREE_ROWS),
         })
@@ -134,17 +134,6 @@ impl Counters {
         (0..u32::try_from(known.min(RESET_REASONS)).unwrap_or(0))
             .map(|reason| Ok(self.reset_reasons.get(&reason, 0).map_err(error)?.iter().sum()))
             .collect()
-    }
-
-    /// Listeners that had to send SYN-ACKs again.
-    pub fn listeners(&self) -> Result<Vec<Listener>, CountersError> {
-        let error = |source| CountersError { name: map::LISTENERS, source };
-        let mut listeners = Vec::new();
-        for entry in &self.listeners {
-            let (_, bytes) = entry.map_err(error)?;
-            listeners.extend(Listener::from_bytes(&bytes));
-        }
-        Ok(listeners)
     }
 
     /// What the last walk of the iterator counted, by kernel state number.

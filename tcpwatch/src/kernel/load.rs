@@ -28,6 +28,8 @@ pub struct Options {
     pub sockets: u32,
     /// Network namespaces counted apart.
     pub namespaces: u32,
+    /// Listeners that are watched.
+    pub listeners: u32,
     /// Bytes of the ring buffer; a power of two, at least a page.
     pub ring_bytes: u32,
     /// Diagnostics of the programs themselves, by aya-log.
@@ -43,6 +45,7 @@ impl Default for Options {
         Self {
             sockets: 1 << 17,
             namespaces: 1024,
+            listeners: 4096,
             ring_bytes: 1 << 19,
             log: false,
             adopt: true,
@@ -180,6 +183,7 @@ fn load_object(
         .map_max_entries(map::FREE_ROWS, options.namespaces)
         .map_max_entries(map::CELLS, rows)
         .map_max_entries(map::ADOPTED, rows)
+        .map_max_entries(map::LISTENERS, options.listeners)
         .map_max_entries(map::EVENTS, options.ring_bytes)
         .override_global(global::OFFSETS, offsets, true)
         .override_global(global::SET_MASK, &set_mask, true)

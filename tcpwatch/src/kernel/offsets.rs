@@ -1,6 +1,6 @@
 //! Looks up the fields that the programs read in the running kernel's BTF.
 
-use tcpwatch_common::offsets::{ABSENT, COUNT, Field, Offsets, PLACES};
+use tcpwatch_common::offsets::{ABSENT, BIT_SHIFT, COUNT, Field, Offsets, PLACES, bit_offset};
 
 use super::btf::{Btf, BtfError};
 
@@ -32,6 +32,13 @@ pub fn resolve(btf: &Btf) -> Result<(Offsets, Vec<LostField>), OffsetError> {
     let mut missing = Vec::new();
     for place in &PLACES {
         let (container, path) = (place.container, place.path);
+        if let (0, Some(lost)) = (place.size, place.lost) {
+            match bitfield(btf, container, path) {
+                Some(offset) => offsets[place.field as usize] = offset,
+                None => missing.push(LostField { field: format!("{container}.{path}"), lost }),
+            }
+            continue;
+        }
         let found = match btf.member(container, path) {
             Ok(_) if place.field == Field::NetCookie && is_on_demand(btf) => None,
             Ok(member) => Some(member),
@@ -54,6 +61,12 @@ pub fn resolve(btf: &Btf) -> Result<(Offsets, Vec<LostField>), OffsetError> {
         }
     }
     Ok((offsets, missing))
+}
+
+fn bitfield(btf: &Btf, container: &str, path: &str) -> Option<u16> {
+    let (byte, shift) = btf.bits(container, path).ok()?;
+    let byte = u16::try_from(byte).ok().filter(|byte| *byte < 1 << BIT_SHIFT)?;
+    Some(bit_offset(byte, u16::try_from(shift).ok()?))
 }
 
 /// Until Linux 5.12 a namespace's cookie is an atomic that stays 0 until somebody asks for it.

@@ -138,8 +138,8 @@ pub struct Tally {
     last: Option<Arc<Sample>>,
     /// By [`ListenerSample::id`].
     listeners: BTreeMap<u64, Sum>,
-    /// By inode number and generation.
-    namespaces: BTreeMap<(u64, u64), NamespaceDrops>,
+    /// By inode number, with the generation.
+    namespaces: BTreeMap<u64, (u64, NamespaceDrops)>,
     /// By inode number.
     pending: BTreeMap<u64, Pending>,
 }
@@ -194,8 +194,9 @@ impl Tally {
     ) -> BTreeMap<u64, NamespaceDrops> {
         let mut sums = BTreeMap::new();
         for namespace in sample.namespaces.iter().filter(|one| one.is_alive && one.counters.is_some()) {
-            let key = (namespace.inode, namespace.generation);
-            let mut sum = self.namespaces.get(&key).copied().unwrap_or_default();
+            let known = self.namespaces.get(&namespace.inode);
+            let known = known.filter(|(generation, _)| changes::is_same(*generation, namespace.generation));
+            let mut sum = known.map_or_else(NamespaceDrops::default, |(_, sum)| *sum);
             sum.sysctls = namespace.sysctls.as_deref().copied();
             if let Some(change) = changes.namespaces.get(&namespace.inode) {
                 sum.listen_drops += change.listen_drops;
@@ -211,10 +212,10 @@ impl Tally {
                 sum.pending = waiting.sum();
                 self.pending.insert(namespace.inode, waiting);
             }
-            sums.insert(key, sum);
+            sums.insert(namespace.inode, (namespace.generation, sum));
         }
         self.namespaces = sums;
-        self.namespaces.iter().map(|((inode, _), sum)| (*inode, *sum)).collect()
+        self.namespaces.iter().map(|(inode, (_, sum))| (*inode, *sum)).collect()
     }
 
     fn report(&self, sample: &Sample, listener: &ListenerSample) -> ListenerReport {

@@ -21,7 +21,7 @@ use crate::process::Process;
 pub use counters::NetCounters;
 pub use listener::ListenerSample;
 pub use remote::{RemoteCounts, RemoteSample};
-pub use survey::{Example, Group, Survey, Trouble, Tuple};
+pub use survey::{Example, Group, Plan, Survey, Trouble, Tuple};
 pub use sysctls::{HostLimits, Sysctls};
 
 /// Numbers of sockets by [`TcpState::index`].

@@ -8,6 +8,46 @@ use std::time::Duration;
 use tcpwatch_common::TcpState;
 use tcpwatch_common::host::Role;
 
+/// What a source shall look for, and when it is worth a walk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// How old a socket must be to count as aged, by [`TcpState::index`].
+    pub aged_after: [Duration; TcpState::COUNT],
+    /// Sockets in a state from which on a walk is made at once, by [`TcpState::index`].
+    pub suspicious_from: [u64; TcpState::COUNT],
+    /// See [`Trouble::NoKeepalive`].
+    pub silent_after: Duration,
+    /// See [`Trouble::Unacknowledged`].
+    pub unacknowledged_after: Duration,
+    /// See [`Trouble::PeerWindowZero`].
+    pub stalled_after: Duration,
+    /// Sockets in a namespace from which on ports toward single destinations are counted.
+    pub tuples_from: u64,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        let mut suspicious_from = [u64::MAX; TcpState::COUNT];
+        for (state, count) in [
+            (TcpState::CloseWait, 10),
+            (TcpState::FinWait1, 10),
+            (TcpState::Closing, 5),
+            (TcpState::LastAck, 10),
+            (TcpState::TimeWait, 1000),
+        ] {
+            suspicious_from[state.index()] = count;
+        }
+        Self {
+            aged_after: [Duration::from_secs(60); TcpState::COUNT],
+            suspicious_from,
+            silent_after: Duration::from_secs(900),
+            unacknowledged_after: Duration::from_secs(10),
+            stalled_after: Duration::from_secs(10),
+            tuples_from: 2000,
+        }
+    }
+}
+
 /// One walk over one namespace.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Survey {

@@ -11,6 +11,7 @@ mod sockets;
 #[cfg(test)]
 mod tests;
 mod trust;
+mod workloads;
 
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
@@ -43,6 +44,7 @@ fn page(report: &Report, usage: SelfUsage) -> prometheus::Result<String> {
 fn families(report: &Report, usage: SelfUsage) -> Vec<MetricFamily> {
     let mut families = Vec::new();
     sockets::add(&mut families, report);
+    workloads::add(&mut families, &report.sample);
     segments::add(&mut families, &report.sample);
     listeners::add(&mut families, report);
     trust::add(&mut families, report);

@@ -1,14 +1,19 @@
 //! From what the kernel's side counts to the parts of a sample.
 
 use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use tcpwatch_common::event::FIN_WAIT2_MINIS;
-use tcpwatch_common::{TcpState, cell, judge};
+use tcpwatch_common::failure::ConnectFailure;
+use tcpwatch_common::listener::{Listener, POLLED, V6_ONLY};
+use tcpwatch_common::{TcpState, cell, judge, remote};
 
 use super::SourceError;
 use crate::host::procfs::NetCounters;
 use crate::kernel::Counters;
-use crate::sample::{KernelCounters, Minis, NamespaceSample, StateCounts};
+use crate::sample::{
+    KernelCounters, ListenerSample, Minis, NamespaceSample, RemoteCounts, RemoteSample, StateCounts,
+};
 
 pub(super) fn add_illegal(
     namespaces: &mut [NamespaceSample],
@@ -55,5 +60,72 @@ pub(super) fn kernel_counters(counters: &NetCounters) -> KernelCounters {
         curr_estab: counters.snmp.curr_estab,
         embryonic_resets: counters.ext.embryonic_rsts.unwrap_or(0),
         time_wait: counters.sock.tw,
+    }
+}
+
+/// An address as the kernel side writes it; v4-mapped ones become IPv4.
+pub(super) fn ip(bytes: [u8; 16]) -> IpAddr {
+    let address = Ipv6Addr::from(bytes);
+    address.to_ipv4_mapped().map_or(IpAddr::V6(address), IpAddr::V4)
+}
+
+pub(super) fn socket_addr(bytes: [u8; 16], port: u16) -> SocketAddr {
+    SocketAddr::new(ip(bytes), port)
+}
+
+/// A listener whose queues could be read; `None` if it has no port yet.
+pub(super) fn listener(id: u64, listener: &Listener) -> Option<ListenerSample> {
+    let known = |value: u32| (value != u32::MAX && listener.flags & POLLED != 0).then_some(u64::from(value));
+    (listener.local_port != 0).then(|| ListenerSample {
+        id,
+        netns: listener.netns.into(),
+        local: socket_addr(listener.local, listener.local_port),
+        v6_only: listener.flags & V6_ONLY != 0,
+        pid: (listener.pid != 0).then_some(listener.pid),
+        uid: known(listener.uid).and_then(|uid| u32::try_from(uid).ok()),
+        accept_queue: listener.accept_queue.into(),
+        accept_limit: listener.accept_limit.into(),
+        syn_queue: known(listener.syn_queue),
+        young: known(listener.young),
+        stuck: Some(listener.stuck),
+        drops: listener.drops,
+        synack_retransmits: listener.synack_retransmits,
+    })
+}
+
+/// Remotes, with the clients to which SYN-ACKs were sent again.
+pub(super) fn remotes(
+    counted: Vec<(remote::Key, remote::Counts)>,
+    clients: Vec<(remote::Key, u64)>,
+) -> Vec<RemoteSample> {
+    let mut all: HashMap<remote::Key, RemoteSample> =
+        counted.into_iter().map(|(key, counts)| (key, remote(&key, &counts))).collect();
+    for (key, synack) in clients {
+        let client = all.entry(key).or_insert_with(|| remote(&key, &[0; remote::COUNTS]));
+        client.counts.synack = synack;
+    }
+    all.into_values().collect()
+}
+
+fn remote(key: &remote::Key, counts: &remote::Counts) -> RemoteSample {
+    let count = |what: remote::Count| counts[what as usize];
+    let failure = |reason: ConnectFailure| counts[remote::Count::Failure as usize + reason as usize];
+    RemoteSample {
+        netns: key.netns.into(),
+        address: ip(key.address),
+        port: key.port,
+        is_client: key.client != 0,
+        pid: u32::try_from(count(remote::Count::Pid)).ok().filter(|pid| *pid != 0),
+        counts: RemoteCounts {
+            timeout: count(remote::Count::Timeout),
+            fast: count(remote::Count::Fast),
+            probe: count(remote::Count::Probe),
+            other: count(remote::Count::Other),
+            syn: count(remote::Count::Syn),
+            synack: count(remote::Count::SynAck),
+            resets_sent: count(remote::Count::ResetSent),
+            resets_received: count(remote::Count::ResetReceived),
+            failures: ConnectFailure::ALL.map(failure),
+        },
     }
 }

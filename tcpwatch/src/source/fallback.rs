@@ -12,7 +12,7 @@ use super::namespaces::Namespaces;
 use super::{Source, SourceError};
 use crate::host::netns::{NetnsHandle, within};
 use crate::host::{diag, proc_net};
-use crate::sample::{Census, HostLimits, NamespaceSample, RingSample, Sample, SourceKind, StateCounts};
+use crate::sample::{Census, HostLimits, NamespaceSample, Plan, RingSample, Sample, SourceKind, StateCounts};
 
 /// Counts sockets over netlink.
 #[derive(Debug)]
@@ -51,6 +51,10 @@ impl Fallback {
 }
 
 impl Source for Fallback {
+    fn set_plan(&mut self, _plan: Plan) {
+        // Without programs there are no surveys.
+    }
+
     fn sample(&mut self, _census: bool) -> Result<Sample, SourceError> {
         self.namespaces.refresh(std::iter::empty())?;
         let mut problems = Vec::new();

@@ -2,20 +2,25 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use tcpwatch_common::event::{Event, Namespace};
 use tcpwatch_common::{TcpState, cell};
 
-use super::convert::{add_illegal, by_index, has_listened, kernel_counters, minis};
+use super::convert::{add_illegal, by_index, has_listened, kernel_counters, listener, minis, remotes};
 use super::namespaces::Namespaces;
 use super::retire::Retired;
+use super::settings::{Settings, limits};
+use super::survey::{Around, Surveyor};
 use super::{Source, SourceError};
 use crate::host::netns::{NetnsHandle, within};
 use crate::host::procfs::{NetCounters, OF_THREAD};
-use crate::kernel::{self, Counters, Kernel, Options, Ring};
+use crate::kernel::{self, Counters, Kernel, Listeners, Options, Remotes, Ring};
+use crate::model::states::whole_sockets;
 use crate::sample::{
-    Census, HostLimits, Minis, NamespaceSample, ProgramSample, RingSample, Sample, SourceKind, StateCounts,
+    Census, ListenerSample, Minis, NamespaceSample, Plan, ProgramSample, RingSample, Sample, SourceKind,
+    StateCounts, Sysctls,
 };
 
 /// A census without being asked may take this part of the time: one in so many.
@@ -29,6 +34,12 @@ pub struct Live {
     opened: Instant,
     kernel: Kernel,
     counters: Counters,
+    listeners: Listeners,
+    /// As they were when they were last read.
+    listening: Vec<ListenerSample>,
+    remotes: Remotes,
+    surveyor: Surveyor,
+    settings: Settings,
     ring: Ring,
     namespaces: Namespaces,
     /// Namespaces whose older sockets have all been met.
@@ -48,6 +59,7 @@ struct Inside {
     adopted: [u64; 16],
     after: Option<NetCounters>,
     census: Option<(StateCounts, Minis)>,
+    sysctls: Option<Arc<Sysctls>>,
     problem: Option<String>,
 }
 
@@ -59,11 +71,19 @@ impl Live {
     ) -> Result<Self, SourceError> {
         let mut kernel = Kernel::open(options)?;
         let counters = Counters::open(&mut kernel)?;
+        let listeners = Listeners::open(&mut kernel)?;
+        let remotes = Remotes::open(&mut kernel)?;
+        let surveyor = Surveyor::open(&mut kernel)?;
         let ring = Ring::open(&mut kernel)?;
         let mut live = Self {
             opened: Instant::now(),
             kernel,
             counters,
+            listeners,
+            listening: Vec::new(),
+            remotes,
+            surveyor,
+            settings: Settings::default(),
             ring,
             namespaces: Namespaces::look()?,
             settled: BTreeSet::new(),
@@ -104,6 +124,7 @@ impl Live {
             }
         }
         self.kernel.adopt(false)?;
+        self.surveyor.find_holders(&mut self.kernel)?;
         Ok(())
     }
 
@@ -147,7 +168,7 @@ impl Live {
         met: Option<&(u64, Namespace)>,
         census: bool,
     ) -> Result<(NamespaceSample, Option<String>), SourceError> {
-        let inside = match within(handle, || self.inside(met.map(|(_, met)| met.row), census)) {
+        let inside = match within(handle, || self.inside(handle.inode, met.map(|(_, met)| met.row), census)) {
             Ok(inside) => inside?,
             Err(error) => {
                 let (cells, adopted) = self.row(met.map(|(_, met)| met.row))?;
@@ -157,6 +178,7 @@ impl Live {
                     adopted,
                     after: None,
                     census: None,
+                    sysctls: None,
                     problem: Some(error.to_string()),
                 }
             }
@@ -178,8 +200,8 @@ impl Live {
             census: self.census.get(&handle.inode).copied(),
             kernel: inside.before.zip(inside.after).map(|(a, b)| (kernel_counters(&a), kernel_counters(&b))),
             counters: inside.after,
-            sysctls: None,
-            survey: None,
+            sysctls: inside.sysctls,
+            survey: self.surveyor.of(handle.inode),
         };
         Ok((sample, inside.problem))
     }
@@ -191,7 +213,7 @@ impl Live {
         }
     }
 
-    fn inside(&mut self, row: Option<u32>, census: bool) -> Result<Inside, SourceError> {
+    fn inside(&mut self, inode: u64, row: Option<u32>, census: bool) -> Result<Inside, SourceError> {
         let mut problem = None;
         let dir = Path::new(OF_THREAD);
         let mut read = |buffer: &mut String| {
@@ -200,21 +222,33 @@ impl Live {
         let before = read(&mut self.buffer);
         let (cells, adopted) = self.row(row)?;
         let after = read(&mut self.buffer);
+        let sysctls = self.settings.of(inode);
+        let counts = counts(&cells, &adopted, after.as_ref());
         // A walk costs milliseconds however few sockets there are. Half-open requests can outlive their listener, so
         // an empty namespace is only sure of having none if it never had a listener.
         let empty = after.as_ref().is_some_and(NetCounters::no_sockets) && !has_listened(&cells, &adopted);
-        let walked = match census {
-            false => None,
-            true if empty => Some(([0; TcpState::COUNT], Minis::default())),
-            true => match self.kernel.census(&mut self.counters) {
-                Ok(counts) => Some((by_index(&counts), minis(&counts))),
-                Err(error) => {
-                    problem = Some(error.to_string());
-                    None
-                }
-            },
+        let walked = if self.surveyor.is_due(inode, &counts) {
+            let around = Around {
+                inode,
+                sysctls: &sysctls,
+                listeners: &self.listening,
+                elapsed: self.opened.elapsed(),
+            };
+            Some(self.surveyor.survey(&mut self.kernel, &mut self.counters, &counts, &around))
+        } else if census && empty {
+            Some(Ok([0; _]))
+        } else {
+            census.then(|| self.kernel.census(&mut self.counters))
         };
-        Ok(Inside { before, cells, adopted, after, census: walked, problem })
+        let census = match walked {
+            None => None,
+            Some(Ok(counts)) => Some((by_index(&counts), minis(&counts))),
+            Some(Err(error)) => {
+                problem = Some(error.to_string());
+                None
+            }
+        };
+        Ok(Inside { before, cells, adopted, after, census, sysctls: Some(sysctls), problem })
     }
 
     /// Every namespace that exists, and every other that has counters.
@@ -241,8 +275,10 @@ impl Live {
         }
         add_illegal(&mut all, &self.counters)?;
         self.add_gone(met, &mut all)?;
-        self.census
-            .retain(|inode, _| all.iter().any(|namespace| namespace.inode == *inode && namespace.is_alive));
+        let is_alive = |inode| all.iter().any(|namespace| namespace.inode == inode && namespace.is_alive);
+        self.census.retain(|inode, _| is_alive(*inode));
+        self.surveyor.retain(is_alive);
+        self.settings.retain(is_alive);
         Ok(all)
     }
 
@@ -312,14 +348,32 @@ impl Live {
     }
 }
 
+/// Sockets by state as far as they are known without a walk: whole ones, and mini-sockets as TIME_WAIT.
+fn counts(cells: &cell::Row, adopted: &[u64; 16], counters: Option<&NetCounters>) -> StateCounts {
+    let known =
+        NamespaceSample { cells: Some(*cells), adopted: by_index(adopted), ..NamespaceSample::default() };
+    let mut counts = whole_sockets(&known).unwrap_or_default();
+    counts[TcpState::TimeWait.index()] = counters.map_or(0, |counters| counters.sock.tw);
+    counts
+}
+
 impl Source for Live {
+    fn set_plan(&mut self, plan: Plan) {
+        self.surveyor.set_plan(plan);
+    }
+
     fn sample(&mut self, census: bool) -> Result<Sample, SourceError> {
         let started = Instant::now();
         let census = census || started >= self.census_due;
         let untracked = self.counters.host()?.untracked;
         self.settle_late(untracked)?;
         let mut problems = Vec::new();
+        self.surveyor.prepare(&mut self.kernel);
+        let listeners = self.listeners.read(&mut self.kernel)?;
+        self.listening = listeners.iter().filter_map(|(id, met)| listener(*id, met)).collect();
         let namespaces = self.namespaces(census, &mut problems)?;
+        let own = namespaces.iter().find(|namespace| namespace.is_own);
+        let limits = limits(own.and_then(|own| own.counters.as_ref()));
         if census {
             self.census_due = Instant::now() + started.elapsed() * CENSUS_SHARE;
         }
@@ -338,10 +392,10 @@ impl Source for Live {
             source: SourceKind::Ebpf,
             namespaces,
             reset_reasons: names.iter().cloned().zip(reasons).filter(|(name, _)| !name.is_empty()).collect(),
-            listeners: Vec::new(),
-            remotes: Vec::new(),
+            listeners: self.listening.clone(),
+            remotes: remotes(self.remotes.read(), self.remotes.clients()),
             processes: BTreeMap::new(),
-            limits: HostLimits::default(),
+            limits,
             programs: self.programs(),
             lost_fields: self
                 .kernel

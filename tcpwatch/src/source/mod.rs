@@ -5,10 +5,12 @@ mod fallback;
 mod live;
 mod namespaces;
 mod retire;
+mod settings;
+mod survey;
 
 use crate::host::netns::NetnsError;
 use crate::kernel;
-use crate::sample::Sample;
+use crate::sample::{Plan, Sample};
 
 pub use fallback::Fallback;
 pub use live::Live;
@@ -30,4 +32,7 @@ pub enum SourceError {
 pub trait Source: Send {
     /// Samples now. `census`: walk all sockets of every namespace, however long it takes.
     fn sample(&mut self, census: bool) -> Result<Sample, SourceError>;
+
+    /// What to look for from now on.
+    fn set_plan(&mut self, plan: Plan);
 }

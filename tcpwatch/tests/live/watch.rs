@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
-use tcpwatch::kernel::{Counters, Kernel, Options, Ring};
+use tcpwatch::kernel::{Counters, Kernel, Listeners, Options, Ring};
 use tcpwatch::view::event::{Context, View, view};
 use tcpwatch_common::cell;
 use tcpwatch_common::event::{Filter, Kind};
@@ -24,6 +24,7 @@ static IDLE: Mutex<Vec<Watch>> = Mutex::new(Vec::new());
 pub struct Watch {
     kernel: Kernel,
     counters: Counters,
+    listeners: Listeners,
     ring: Ring,
     inode: u32,
     /// By an earlier namespace of the same inode number.
@@ -68,10 +69,12 @@ impl Watch {
         };
         let mut kernel = Kernel::open(&options).unwrap_or_else(|e| panic!("load the programs: {e}"));
         let counters = Counters::open(&mut kernel).expect("open the counters");
+        let listeners = Listeners::open(&mut kernel).expect("open the listeners");
         let ring = Ring::open(&mut kernel).expect("open the ring");
         Watch {
             kernel,
             counters,
+            listeners,
             ring,
             inode: 0,
             counted_before: [0; cell::CELLS],
@@ -220,11 +223,11 @@ impl Watch {
         self.counters.host().expect("read the host's counters")
     }
 
-    /// How many SYN-ACKs the listener on this port had to send again.
-    pub fn synack_retransmits(&self, port: u16) -> Option<u64> {
-        let listeners = self.counters.listeners().expect("read the listeners");
-        let mut mine = listeners.iter().filter(|l| (l.netns, l.local_port) == (self.inode, port));
-        let found = mine.next().map(|listener| listener.synack_retransmits);
+    /// How many SYN-ACKs the listener on this port had to send again; `None` if there is no such listener.
+    pub fn synack_retransmits(&mut self, port: u16) -> Option<u64> {
+        let listeners = self.listeners.read(&mut self.kernel).expect("read the listeners");
+        let mut mine = listeners.iter().filter(|(_, l)| (l.netns, l.local_port) == (self.inode, port));
+        let found = mine.next().map(|(_, listener)| listener.synack_retransmits);
         assert!(mine.next().is_none(), "two listeners on port {port}: {listeners:?}");
         found
     }

@@ -87,9 +87,13 @@ pub(super) fn changes_with<'a>(
 
 /// The namespace as it was in an earlier sample; not another one that had the same number.
 pub fn find<'a>(sample: &'a Sample, namespace: &NamespaceSample) -> Option<&'a NamespaceSample> {
-    let is_same =
-        |one: &&NamespaceSample| one.inode == namespace.inode && one.generation == namespace.generation;
-    sample.namespaces.iter().find(is_same)
+    let same = sample.namespaces.iter().filter(|one| one.inode == namespace.inode && one.is_alive);
+    same.into_iter().find(|one| is_same(one.generation, namespace.generation))
+}
+
+/// Whether two generations are of one namespace. It has none before anything happens in it.
+pub(super) fn is_same(a: u64, b: u64) -> bool {
+    a == b || a == 0 || b == 0
 }
 
 fn in_namespace(

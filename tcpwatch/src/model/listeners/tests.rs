@@ -232,6 +232,13 @@ fn one_address_is_one_service() {
 fn another_namespace_with_the_same_number_starts_anew() {
     let first = sample(1.0, (1, 0), [0; 9], &[(0, 5, 0)]);
     let mut second = sample(2.0, (1, 0), [9, 9, 0, 0, 0, 0, 0, 0, 0], &[(9, 5, 0)]);
-    second.namespaces[0].generation += 1;
-    assert!(changes(&first, &second).namespaces.is_empty());
+    second.namespaces[0].generation = 5;
+    assert_eq!(changes(&first, &second).namespaces[&1].listen_drops, 9, "nothing had happened in it");
+    let mut third = second.clone();
+    third.namespaces[0].generation = 6;
+    assert!(changes(&second, &third).namespaces.is_empty());
+    let mut tally = Tally::default();
+    let drops =
+        [first, second, third].map(|sample| tally.apply(&Arc::new(sample)).namespaces[&1].listen_drops);
+    assert_eq!(drops, [0, 9, 0]);
 }

@@ -18,6 +18,12 @@ const UNKNOWN: &str = "unknown";
 pub(super) fn add(families: &mut Vec<Family>, sample: &Sample) {
     let Some(host) = &sample.host else { return };
     families.extend([retransmits(host, sample), resets(host, sample)]);
+    if runs(sample, program::RETRANSMIT) {
+        families.push(causes(host));
+    }
+    if runs(sample, program::RESET_SENT) {
+        families.push(without_socket(host));
+    }
     if runs(sample, program::RETRANSMIT_SYNACK) {
         families.push(listeners(&sample.listeners));
     }
@@ -44,6 +50,31 @@ fn retransmits(host: &HostCounters, sample: &Sample) -> Family {
         }
     }
     family
+}
+
+/// In the order of [`tcpwatch_common::remote::Count`].
+const CAUSES: [&str; 4] = ["timeout", "fast", "probe", "unknown"];
+
+fn causes(host: &HostCounters) -> Family {
+    let mut family = Family::counter(
+        "tcpwatch_data_retransmits_total",
+        "Data segments sent again, by what made TCP do so. Cause: timeout (nothing came back for the retransmission \
+         timeout), fast (later segments were acknowledged), probe (a tail loss probe), unknown (the kernel does not \
+         tell)",
+    );
+    for (cause, count) in CAUSES.iter().zip(host.retransmit_causes) {
+        family.add(&[("cause", cause)], number(count));
+    }
+    family
+}
+
+fn without_socket(host: &HostCounters) -> Family {
+    Family::counter(
+        "tcpwatch_resets_without_socket_total",
+        "RST segments sent for a segment that belongs to no socket: nobody listens there, or the connection is gone. \
+         Part of tcpwatch_resets_total",
+    )
+    .only(Some(number(host.resets_sent_no_socket)))
 }
 
 fn resets(host: &HostCounters, sample: &Sample) -> Family {

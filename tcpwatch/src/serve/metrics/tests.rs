@@ -1,7 +1,9 @@
 //! The page as Prometheus sees it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use prometheus::proto::MetricType;
 use tcpwatch_common::histogram::{self, Histogram};
@@ -13,8 +15,8 @@ use crate::model::Model;
 use crate::model::testing::{listener_at, sample_at};
 use crate::process::Process;
 use crate::sample::{
-    Census, KernelCounters, ListenerSample, NetCounters, ProgramSample, RingSample, Sample, SourceKind,
-    Sysctls,
+    Census, Example, Group, KernelCounters, ListenerSample, NetCounters, ProgramSample, RingSample, Sample,
+    SourceKind, Survey, Sysctls, Trouble,
 };
 
 const DOCS: &str = include_str!("../../../../docs/metrics.md");
@@ -34,6 +36,36 @@ fn program(name: &str, error: Option<&str>, runs: u64) -> ProgramSample {
 
 fn listener(port: u16, synack_retransmits: u64) -> ListenerSample {
     ListenerSample { synack_retransmits, pid: Some(42), ..listener_at(7, port) }
+}
+
+fn survey() -> Survey {
+    let loopback = (Ipv4Addr::LOCALHOST, 80).into();
+    let group = |pid, state, count| Group {
+        state,
+        pid,
+        role: None,
+        port: 80,
+        never_accepted: false,
+        orphan: false,
+        trouble: Trouble::None,
+        count,
+        aged: 0,
+        unknown_age: 0,
+        oldest: Duration::ZERO,
+        unread_bytes: 0,
+        unread: 0,
+        unsent_bytes: 0,
+        example: Example { local: loopback, remote: loopback },
+    };
+    Survey {
+        groups: vec![
+            group(Some(7), TcpState::CloseWait, 30),
+            group(Some(8), TcpState::Established, 2),
+            group(None, TcpState::TimeWait, 5),
+            group(None, TcpState::NewSynRecv, 6),
+        ],
+        ..Survey::default()
+    }
 }
 
 fn observe(histogram: &mut Histogram, nanoseconds: u64, times: u64) {
@@ -79,6 +111,9 @@ fn full() -> Sample {
     namespace.counters = Some(listen_drops(0));
     let sysctls = Sysctls { syncookies: Some(1), ..Sysctls::default() };
     namespace.sysctls = Some(Arc::new(sysctls));
+    namespace.survey = Some(Arc::new(survey()));
+    let process = Process { pid: 7, command: Some("nginx".into()), ..Process::default() };
+    sample.processes.insert(7, Arc::new(process));
     sample.host = Some(Box::new(host));
     sample.reset_reasons =
         vec![("no_socket".into(), 6), ("not_specified".into(), 0), ("tcp_state".into(), 1)];
@@ -135,6 +170,12 @@ fn the_text_is_exact() {
         "tcpwatch_listeners_folded 0",
         "tcpwatch_listener_synack_retransmits_total{listen_addr=\"0.0.0.0:443\"} 7",
         "tcpwatch_listener_synack_retransmits_total{listen_addr=\"other\"} 0",
+        "tcpwatch_workload_sockets{process=\"nginx\",state=\"close_wait\"} 30",
+        "tcpwatch_workload_sockets{process=\"nginx\",state=\"established\"} 0",
+        "tcpwatch_workload_sockets{process=\"unknown\",state=\"established\"} 2",
+        "tcpwatch_workload_sockets{process=\"kernel\",state=\"time_wait\"} 5",
+        "tcpwatch_workload_sockets{process=\"kernel\",state=\"syn_recv\"} 6",
+        "tcpwatch_data_retransmits_total{cause=\"probe\"} 0",
         "tcpwatch_mptcp_transitions_total{to=\"fin_wait2\"} 0",
         "tcpwatch_events_lost_total{reason=\"folded\"} 6",
         "tcpwatch_transitions_recovered_total 1",

@@ -22,13 +22,14 @@ fn lost(host: &HostCounters, sample: &Sample) -> Family {
         "tcpwatch_events_lost_total",
         "What tcpwatch could not fully take in. Reason: ring_full (counted, but a trace did not get it), missed (a \
          transition that was not counted), untracked (a socket of unknown age), folded (counted, but not for its \
-         network namespace)",
+         network namespace), listener (a listener that is not watched)",
     );
     for (reason, count) in [
         ("ring_full", sample.ring.lost),
         ("missed", sample.missed_transitions()),
         ("untracked", host.untracked),
         ("folded", host.folded),
+        ("listener", host.listeners_untracked),
     ] {
         family.add(&[("reason", reason)], number(count));
     }

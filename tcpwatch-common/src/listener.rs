@@ -1,0 +1,75 @@
+//! A listening socket, as the kernel side keeps it for user space to poll.
+
+/// Its queues and drops, as they were when they were last polled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Listener {
+    /// Where the kernel keeps it; only ever read through helpers that check the address.
+    pub address: u64,
+    /// SYN-ACKs sent again.
+    pub synack_retransmits: u64,
+    /// Those of them for a request whose last ACK had been dropped, as the accept queue was full.
+    pub stuck: u64,
+    pub local: [u8; 16],
+    pub netns: u32,
+    /// The process that called `listen()`, 0 if unknown.
+    pub pid: u32,
+    pub uid: u32,
+    pub accept_queue: u32,
+    pub accept_limit: u32,
+    pub syn_queue: u32,
+    pub young: u32,
+    pub drops: u32,
+    pub local_port: u16,
+    pub family: u8,
+    /// See [`V6_ONLY`], [`POLLED`] and [`GONE`].
+    pub flags: u8,
+    pub padding: [u8; 4],
+}
+
+/// It takes IPv6 only.
+pub const V6_ONLY: u8 = 1;
+/// The queues have been read.
+pub const POLLED: u8 = 2;
+/// At its address is no such listener any more.
+pub const GONE: u8 = 4;
+
+/// Words of a [`Listener`].
+pub const WORDS: usize = size_of::<Listener>() / 8;
+
+const _: () = assert!(size_of::<Listener>() == WORDS * 8 && WORDS == 10);
+
+#[expect(clippy::cast_possible_truncation, reason = "each part is taken out of its own bits")]
+impl Listener {
+    /// The record whose words these are.
+    pub const fn from_words(words: &[u64; WORDS]) -> Self {
+        const fn halves(word: u64) -> (u32, u32) {
+            let b = word.to_ne_bytes();
+            (u32::from_ne_bytes([b[0], b[1], b[2], b[3]]), u32::from_ne_bytes([b[4], b[5], b[6], b[7]]))
+        }
+        let (netns, pid) = halves(words[5]);
+        let (uid, accept_queue) = halves(words[6]);
+        let (accept_limit, syn_queue) = halves(words[7]);
+        let (young, drops) = halves(words[8]);
+        let [port_0, port_1, family, flags, ..] = words[9].to_ne_bytes();
+        let local = (words[3].to_ne_bytes(), words[4].to_ne_bytes());
+        Self {
+            address: words[0],
+            synack_retransmits: words[1],
+            stuck: words[2],
+            local: crate::survey::joined(local.0, local.1),
+            netns,
+            pid,
+            uid,
+            accept_queue,
+            accept_limit,
+            syn_queue,
+            young,
+            drops,
+            local_port: u16::from_ne_bytes([port_0, port_1]),
+            family,
+            flags,
+            padding: [0; 4],
+        }
+    }
+}

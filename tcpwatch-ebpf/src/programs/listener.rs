@@ -1,0 +1,97 @@
+//! Listening sockets: remembered from `listen()` on, and read when user space asks.
+//!
+//! Their queues change with every connection, and no event tells of that; so user space runs [`poll`] for each at
+//! its own tick. Nothing is attached for it.
+
+use aya_ebpf::EbpfContext as _;
+use aya_ebpf::bindings::BPF_NOEXIST;
+use aya_ebpf::helpers::generated::bpf_jiffies64;
+use aya_ebpf::macros::raw_tracepoint;
+use aya_ebpf::programs::RawTracePointContext;
+use tcpwatch_common::host::HostCounters;
+use tcpwatch_common::listener::{GONE, Listener, POLLED, V6_ONLY};
+use tcpwatch_common::offsets::Field;
+use tcpwatch_common::state::TcpState;
+
+use crate::emit;
+use crate::maps::{HOST, LISTENERS, SURVEY_RESULT};
+use crate::namespace::inode_of;
+use crate::programs::add_shared;
+use crate::read::{Any, Typed};
+use crate::table;
+
+const LISTEN: u8 = TcpState::Listen as u8;
+
+/// Remembers a listener; `pid` is 0 if its owner is not known.
+#[inline(never)]
+pub(crate) fn met(socket: Typed, pid: u32) {
+    let mut listener = Listener { address: socket.0 as u64, pid, ..Listener::default() };
+    listener.netns = inode_of(socket);
+    listener.local_port = socket.load(Field::LocalPort);
+    let family: u16 = socket.load(Field::Family);
+    listener.family = emit::local_address(&mut listener.local, socket, family);
+    const EXISTS: i32 = -17;
+    match LISTENERS.insert(socket.identity(), listener, u64::from(BPF_NOEXIST)) {
+        Ok(()) | Err(EXISTS) => {}
+        Err(_) => {
+            if let Some(host) = HOST.get_ptr_mut(0) {
+                // SAFETY: the record of this CPU.
+                add_shared(Some(unsafe { &mut (*(host as *mut HostCounters)).listeners_untracked }), 1);
+            }
+        }
+    }
+}
+
+/// Counts a SYN-ACK sent again for `request`.
+#[inline(always)]
+pub(super) fn synack_again(socket: Typed, request: Any) {
+    let key = socket.identity();
+    if LISTENERS.get_ptr_mut(key).is_none() {
+        met(socket, 0);
+    }
+    let Some(listener) = LISTENERS.get_ptr_mut(key) else { return };
+    // SAFETY: a record of the map.
+    unsafe {
+        add_shared(Some(&mut (*listener).synack_retransmits), 1);
+        if request.read_bits(Field::RequestAcked).unwrap_or(0) & 1 != 0 {
+            add_shared(Some(&mut (*listener).stuck), 1);
+        }
+    }
+}
+
+/// Reads the queues of the listener whose key is the first argument; for 0, tells the kernel's ticks.
+#[raw_tracepoint]
+pub(crate) fn poll(ctx: RawTracePointContext) -> i32 {
+    // SAFETY: user space passes one argument, and the kernel checks the length.
+    let key = unsafe { *ctx.as_ptr().cast::<u64>() };
+    if key == 0 {
+        if let Some(result) = SURVEY_RESULT.get_ptr_mut(0) {
+            // SAFETY: a word of the map that user space reads next; and a helper without preconditions.
+            unsafe { (*result)[1] = bpf_jiffies64() };
+        }
+        return 0;
+    }
+    let Some(listener) = LISTENERS.get_ptr_mut(key) else { return 0 };
+    // SAFETY: a record of the map.
+    let listener = unsafe { &mut *listener };
+    let socket = Any(listener.address as *const u8);
+    if socket.read::<u8>(Field::State) != Some(LISTEN) {
+        listener.flags |= GONE;
+        return 0;
+    }
+    // At `listen()` a socket that was not bound has no port yet.
+    listener.local_port = socket.read(Field::LocalPort).unwrap_or(0);
+    listener.uid = socket.read(Field::Uid).unwrap_or(u32::MAX);
+    listener.accept_queue = socket.read(Field::AcceptQueue).unwrap_or(0);
+    listener.accept_limit = socket.read(Field::AcceptLimit).unwrap_or(0);
+    listener.syn_queue = socket.read(Field::SynQueue).unwrap_or(u32::MAX);
+    listener.young = socket.read(Field::Young).unwrap_or(u32::MAX);
+    listener.drops = socket.read(Field::Drops).unwrap_or(0);
+    let v6_only = socket.read_bits(Field::V6Only).unwrap_or(0) & 1 != 0;
+    let (owner, _) = table::recall(key);
+    if owner != 0 {
+        listener.pid = owner;
+    }
+    listener.flags = POLLED | if v6_only { V6_ONLY } else { 0 };
+    0
+}

@@ -1,0 +1,82 @@
+//! What goes wrong with a remote end, in fixed memory: remotes that nothing happens to make room for others.
+//!
+//! SYN-ACKs sent again have a map of their own: a flood from many addresses pushes nothing else out.
+
+use tcpwatch_common::failure::ConnectFailure;
+use tcpwatch_common::host::HostCounters;
+use tcpwatch_common::offsets::Field;
+use tcpwatch_common::remote::{COUNTS, Count, Key};
+use tcpwatch_common::socket::{PASSIVE, ROLE_UNKNOWN};
+
+use crate::emit;
+use crate::maps::{CLIENTS, REMOTES};
+use crate::namespace::inode_of;
+use crate::programs::add_shared;
+use crate::read::Typed;
+
+/// Whether the service is on this side. Where it is not known who connected, the lower port is the service.
+#[inline(always)]
+fn is_client(flags: u8, local_port: u16, remote_port: u16) -> bool {
+    if flags & ROLE_UNKNOWN != 0 { local_port <= remote_port } else { flags & PASSIVE != 0 }
+}
+
+/// Counts for the remote end of a connection.
+#[inline(never)]
+pub(super) fn count(socket: Typed, flags: u8, pid: u32, what: Count) {
+    add_to(socket, flags, pid, what as usize);
+}
+
+/// Counts a connect that failed.
+#[inline(never)]
+pub(super) fn failed(host: &mut HostCounters, socket: Typed, pid: u32, error: u32) {
+    let failure = ConnectFailure::from_error(error) as usize;
+    add_shared(host.connect_failures.get_mut(failure), 1);
+    add_to(socket, 0, pid, Count::Failure as usize + failure);
+}
+
+#[inline(always)]
+fn add_to(socket: Typed, flags: u8, pid: u32, what: usize) {
+    let mut local_port: u16 = socket.load(Field::LocalPort);
+    if local_port == 0 {
+        // A socket that is closed has given its port back, but still knows it here.
+        local_port = u16::from_be(socket.tcp_field(Field::SourcePort).unwrap_or(0));
+    }
+    let remote_port = u16::from_be(socket.load(Field::RemotePort));
+    let client = is_client(flags, local_port, remote_port);
+    let mut key = Key { netns: inode_of(socket), client: u8::from(client), ..Key::default() };
+    key.port = if client { local_port } else { remote_port };
+    let family: u16 = socket.load(Field::Family);
+    emit::remote_address(&mut key.address, socket, family);
+    let mut first = [0u64; COUNTS];
+    first[what & (COUNTS - 1)] = 1;
+    first[Count::Pid as usize] = pid.into();
+    match REMOTES.get_ptr_mut(&key) {
+        // SAFETY: a record of the map.
+        Some(counts) => unsafe {
+            add_shared((*counts).get_mut(what & (COUNTS - 1)), 1);
+            if pid != 0 {
+                (*counts)[Count::Pid as usize] = pid.into();
+            }
+        },
+        None => {
+            let _ = REMOTES.insert(&key, &first, 0);
+        }
+    }
+}
+
+/// Counts a SYN-ACK sent again, for the client of a request.
+#[inline(always)]
+pub(super) fn synack(listener: Typed, request: Typed) {
+    let mut key = Key { netns: inode_of(listener), client: 1, ..Key::default() };
+    key.port = listener.load(Field::LocalPort);
+    // A request shares the common part of a socket.
+    let family: u16 = request.load(Field::Family);
+    emit::remote_address(&mut key.address, request, family);
+    match CLIENTS.get_ptr_mut(&key) {
+        // SAFETY: a record of the map.
+        Some(count) => add_shared(Some(unsafe { &mut *count }), 1),
+        None => {
+            let _ = CLIENTS.insert(&key, &1, 0);
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! Remote ends that something went wrong with, as the kernel side counted them.
+
+use aya::maps::{HashMap, MapData};
+use tcpwatch_common::names::map;
+use tcpwatch_common::remote::{COUNTS, Counts, KEY_WORDS, Key};
+
+use super::counters::{CountersError, open};
+use super::load::Kernel;
+
+/// The maps of remotes, opened once.
+pub struct Remotes {
+    remotes: HashMap<MapData, [u64; KEY_WORDS], [u64; COUNTS]>,
+    clients: HashMap<MapData, [u64; KEY_WORDS], u64>,
+}
+
+impl Remotes {
+    /// Takes the maps out of the loaded object.
+    pub fn open(kernel: &mut Kernel) -> Result<Self, CountersError> {
+        Ok(Self {
+            remotes: open!(kernel, HashMap, map::REMOTES),
+            clients: open!(kernel, HashMap, map::CLIENTS),
+        })
+    }
+
+    /// Every remote that is remembered. One that makes room for another while they are read is left out.
+    pub fn read(&self) -> Vec<(Key, Counts)> {
+        self.remotes.iter().flatten().map(|(key, counts)| (Key::from_words(&key), counts)).collect()
+    }
+
+    /// Clients to which SYN-ACKs were sent again, and how many.
+    pub fn clients(&self) -> Vec<(Key, u64)> {
+        self.clients.iter().flatten().map(|(key, count)| (Key::from_words(&key), count)).collect()
+    }
+}

@@ -1,0 +1,95 @@
+//! Walks the sockets of the calling thread's namespace and brings back their sums by group.
+
+use aya::maps::{Array, HashMap, MapData};
+use tcpwatch_common::event::Census;
+use tcpwatch_common::names::{map, program};
+use tcpwatch_common::survey::{Key, REQUEST_WORDS, Request, SUM_WORDS, Sum, TUPLE_WORDS, TupleKey, TupleSum};
+
+use super::census::{CensusError, Walker};
+use super::counters::{Counters, CountersError, open};
+use super::load::Kernel;
+
+/// The maps of surveys, opened once.
+pub struct Surveys {
+    request: Array<MapData, [u64; REQUEST_WORDS]>,
+    result: Array<MapData, [u64; 2]>,
+    groups: HashMap<MapData, u64, [u64; SUM_WORDS]>,
+    tuples: HashMap<MapData, [u64; TUPLE_WORDS], [u64; 2]>,
+}
+
+/// What one walk found.
+#[derive(Clone, Debug, Default)]
+pub struct Surveyed {
+    pub census: Census,
+    pub groups: Vec<(Key, Sum)>,
+    pub tuples: Vec<(TupleKey, TupleSum)>,
+    /// Sockets in no group for want of room.
+    pub folded: u64,
+}
+
+impl Surveys {
+    /// Takes the maps out of the loaded object.
+    pub fn open(kernel: &mut Kernel) -> Result<Self, CountersError> {
+        Ok(Self {
+            request: open!(kernel, Array, map::SURVEY_REQUEST),
+            result: open!(kernel, Array, map::SURVEY_RESULT),
+            groups: open!(kernel, HashMap, map::GROUPS),
+            tuples: open!(kernel, HashMap, map::TUPLES),
+        })
+    }
+
+    /// Asks the kernel side for what the next walks shall do.
+    pub fn ask(&mut self, request: &Request) -> Result<(), CountersError> {
+        self.request
+            .set(0, request.to_words(), 0)
+            .map_err(|source| CountersError { name: map::SURVEY_REQUEST, source })
+    }
+
+    /// The kernel's ticks since some time; `None` on a kernel that does not run the program for it.
+    pub fn ticks(&mut self, kernel: &mut Kernel) -> Option<u64> {
+        kernel.poll(0).ok()?;
+        self.result.get(&0, 0).ok().map(|[_, ticks]| ticks)
+    }
+
+    fn clear(&mut self) -> Result<(), CountersError> {
+        self.result.set(0, [0; 2], 0).map_err(|source| CountersError { name: map::SURVEY_RESULT, source })?;
+        let stale: Vec<u64> = self.groups.keys().flatten().collect();
+        for key in stale {
+            // Only we remove groups, so it is there.
+            self.groups.remove(&key).map_err(|source| CountersError { name: map::GROUPS, source })?;
+        }
+        let stale: Vec<_> = self.tuples.keys().flatten().collect();
+        for key in stale {
+            // The kernel side may have made room of it.
+            let _ = self.tuples.remove(&key);
+        }
+        Ok(())
+    }
+}
+
+impl Kernel {
+    /// Walks the sockets of the calling thread's namespace, as [`Surveys::ask`] said.
+    pub fn survey(
+        &mut self,
+        surveys: &mut Surveys,
+        counters: &mut Counters,
+    ) -> Result<Surveyed, CensusError> {
+        self.require(program::SURVEY)?;
+        surveys.clear()?;
+        counters.clear_census()?;
+        Walker { ebpf: &mut self.ebpf }.walk(program::SURVEY, |_| ())?;
+        let folded = |source| CountersError { name: map::SURVEY_RESULT, source };
+        let groups = surveys.groups.iter().flatten().map(|(key, sum)| (Key(key), Sum::from_words(&sum)));
+        let tuples = surveys
+            .tuples
+            .iter()
+            .flatten()
+            .map(|(key, [used, time_wait])| (TupleKey::from_words(&key), TupleSum { used, time_wait }));
+        Ok(Surveyed {
+            census: counters.census()?,
+            groups: groups.collect(),
+            tuples: tuples.collect(),
+            folded: surveys.result.get(&0, 0).map_err(folded)?[0],
+        })
+    }
+}
