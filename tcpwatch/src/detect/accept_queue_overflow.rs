@@ -53,7 +53,7 @@ fn overflow(
     let subject = backlog::subject(sample, service);
     let who = backlog::who(&subject);
     let (length, limit) = service.accept_queue();
-    let is_slow = service.is_always_full();
+    let is_slow = service.is_stalled();
     let mut evidence = backlog::queues(service);
     evidence.extend([
         ("drops", Evidence::Count(certain)),
@@ -104,7 +104,7 @@ fn meaning(service: &RecentService<'_>, is_slow: bool) -> String {
         limit + 1
     );
     text += if is_slow {
-        "It was full at every look, so the application has stopped accepting or is too slow for its clients."
+        "It stays full, so the application has stopped accepting or is too slow for its clients."
     } else {
         "It was full only at times, so connections come in bursts that are larger than the queue."
     };

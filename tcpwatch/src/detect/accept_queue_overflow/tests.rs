@@ -22,7 +22,7 @@ fn full(at_syn: u32, at_ack: u32) -> Second {
 
 #[test]
 fn the_first_drop_is_flagged_at_the_next_sample() {
-    let found = found(&[Second { accept_queue: 100, ..Second::default() }, full(1, 0)]);
+    let found = found(&[Second { accept_queue: 100, made: 900, ..Second::default() }, full(1, 0)]);
     let [one] = found.as_slice() else { panic!("{found:?}") };
     assert_told(one);
     assert_eq!(
@@ -45,6 +45,15 @@ fn an_application_that_does_not_accept_is_told_by_stage() {
     assert_eq!(evidence(one, "drops_at_last_ack"), &Evidence::Count(20));
     assert_eq!(evidence(one, "accept_queue_limit"), &Evidence::Count(128));
     assert!(one.meaning.contains("believe that they are connected"), "{}", one.meaning);
+}
+
+#[test]
+fn an_application_that_has_accepted_nothing_is_told_at_once() {
+    let verdict = |made| found(&[Second { made, ..full(5, 0) }])[0].verdict;
+    assert_eq!((verdict(129), verdict(130)), (Some("slow_accept"), Some("burst")));
+    // It has caught up since.
+    let after = [full(5, 0), full(5, 0), Second { made: 900, ..Second::default() }];
+    assert_eq!(found(&after)[0].verdict, Some("burst"));
 }
 
 #[test]

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::changes::{Changes, changes_with};
-use super::{Drops, accept_full, syn_full, syn_limit, sysctls};
+use super::changes::{Changes, changes_with, find};
+use super::{Drops, accept_full, namespace, syn_full, syn_limit, sysctls};
 use crate::model::Window;
 use crate::sample::{ListenerSample, Sample, Sysctls};
 
@@ -22,8 +22,13 @@ pub struct RecentService<'a> {
     pub synack_retransmits: u64,
     /// Samples in which an accept queue was full, and of how many.
     pub accept_full: (u64, u64),
-    /// The same of the SYN queue.
+    /// Whether it was full in the last two of them.
+    pub accept_full_still: bool,
+    accept_full_now: bool,
+    /// The same of the SYN queue, as a number of samples.
     pub syn_full: (u64, u64),
+    /// Connections made in the namespace.
+    pub made: Option<u64>,
 }
 
 /// What happened lately.
@@ -50,6 +55,9 @@ pub fn recent(window: &Window, age: Duration) -> Recent<'_> {
     for sample in &samples {
         recent.look(sample);
     }
+    for service in recent.services.values_mut() {
+        service.made = made(first, now, service.netns);
+    }
     let mut pending = BTreeMap::new();
     for pair in samples.windows(2) {
         if let [before, now] = pair {
@@ -59,6 +67,12 @@ pub fn recent(window: &Window, age: Duration) -> Recent<'_> {
         }
     }
     recent
+}
+
+fn made(first: &Sample, now: &Sample, netns: u64) -> Option<u64> {
+    let space = namespace(now, netns)?;
+    let (old, new) = (find(first, space)?.counters.as_ref()?, space.counters.as_ref()?);
+    Some(new.snmp.passive_opens.saturating_sub(old.snmp.passive_opens))
 }
 
 impl<'a> RecentService<'a> {
@@ -72,7 +86,10 @@ impl<'a> RecentService<'a> {
             sk_drops: 0,
             synack_retransmits: 0,
             accept_full: (0, 0),
+            accept_full_still: false,
+            accept_full_now: false,
             syn_full: (0, 0),
+            made: None,
         }
     }
 
@@ -98,9 +115,11 @@ impl<'a> RecentService<'a> {
         self.members.iter().try_fold(0, |sum, member| Some(sum + syn_limit(member, self.sysctls)?))
     }
 
-    /// Whether an accept queue was full in every sample looked at.
-    pub fn is_always_full(&self) -> bool {
-        self.accept_full.0 == self.accept_full.1
+    /// Whether the application accepts next to nothing: a queue stays full, or all that was made is still in it.
+    pub fn is_stalled(&self) -> bool {
+        let waiting: u64 = self.members.iter().map(|member| member.accept_queue).sum();
+        let is_full = self.members.iter().any(|member| accept_full(member));
+        self.accept_full_still || (is_full && self.made.is_some_and(|made| made <= waiting))
     }
 }
 
@@ -115,7 +134,10 @@ impl Recent<'_> {
         for (key, (accept, syn)) in seen {
             if let Some(service) = self.services.get_mut(&key) {
                 let count = |(full, all): (u64, u64), is: bool| (full + u64::from(is), all + 1);
+                let was_full = service.accept_full_now;
                 service.accept_full = count(service.accept_full, accept);
+                service.accept_full_still = accept && was_full;
+                service.accept_full_now = accept;
                 service.syn_full = count(service.syn_full, syn);
             }
         }
