@@ -234,7 +234,8 @@ impl Tally {
 /// As much of `pending` as there is `room` for.
 fn waiting(pending: Pending, room: u64) -> Pending {
     let overflows = pending.overflows.min(room);
-    Pending { overflows, others: pending.others.min(room - overflows) }
+    let others = pending.others.min(room - overflows);
+    Pending { overflows, others, full: pending.full.min(others) }
 }
 
 /// The process that owns a listener, as far as it is known.

@@ -11,6 +11,8 @@ use crate::sample::{ListenerSample, NamespaceSample, Sample, Sysctls};
 pub(super) struct Pending {
     pub(super) overflows: u64,
     pub(super) others: u64,
+    /// `TCPReqQFullDrop`: a part of `others`.
+    pub(super) full: u64,
 }
 
 impl Pending {
@@ -107,6 +109,7 @@ fn in_namespace(
     let counted = Counted {
         overflows: counted.overflows + pending.overflows,
         others: counted.others + pending.others,
+        full: counted.full + pending.full,
         ..counted
     };
     let surges: Vec<Surge> = listeners.iter().map(|change| surge(change, sysctls)).collect();
@@ -122,11 +125,13 @@ fn in_namespace(
     // Only what was dropped between the reading of the listeners and of the counters can still come.
     let late = (counted.overflows + counted.others).saturating_sub(seen).min(unattributed);
     let late_overflows = overflows.min(late);
+    let late_others = late - late_overflows;
+    let full = counted.full.saturating_sub(sum(|share| share.drops.syn_queue)).min(late_others);
     Some(NamespaceChange {
         listen_drops: drops,
         listen_overflows: counted.overflows - pending.overflows,
         unattributed,
-        pending: Pending { overflows: late_overflows, others: late - late_overflows },
+        pending: Pending { overflows: late_overflows, others: late_others, full },
     })
 }
 

@@ -88,6 +88,8 @@ fn one_listener_as_measured() {
         ("neither queue", (1, 0), [0, 7, 0, 0, 0, 0, 0, 0, 0], (7, 0, 0), [0, 0, 0, 7, 0]),
         ("stray segments only", (1, 0), [0; 9], (10, 0, 0), [0; 5]),
         ("10 RST beside 4 last ACKs", (1, 0), [4, 4, 0, 0, 0, 0, 0, 10, 0], (18, 5, 4), [0, 4, 0, 0, 0]),
+        ("10 RST beside 3 SYN", (1, 0), [3, 3, 0, 0, 0, 0, 0, 10, 0], (13, 5, 4), [3, 0, 0, 0, 0]),
+        ("3 deferred beside 3 SYN", (1, 1), [3, 3, 0, 0, 0, 0, 0, 3, 3], (6, 5, 4), [3, 0, 0, 0, 0]),
         ("strays and no request held", (1, 0), [4, 4, 0, 0, 0, 0, 0, 0, 0], (7, 5, 0), [4, 0, 0, 0, 0]),
         ("3 SYN and 2 last ACKs", (1, 0), [5, 5, 0, 0, 0, 0, 0, 0, 0], (7, 5, 2), [3, 2, 0, 0, 0]),
         ("both queues", (0, 0), [5, 12, 7, 0, 0, 0, 0, 0, 0], (12, 5, 5), [5, 0, 7, 0, 0]),
@@ -189,6 +191,20 @@ fn old_drops_are_nobodys_and_new_ones_add_up() {
     let (drops, namespace) = apply(6.0, 518, 720);
     assert_eq!((drops.total(), namespace.unattributed, namespace.pending), (18, 2, 0));
     assert_eq!(namespace.listen_drops, 20);
+}
+
+#[test]
+fn drops_that_come_late_keep_their_cause() {
+    let mut tally = Tally::default();
+    let mut apply = |seconds, drops, counted| {
+        let counts = [0, counted, counted, 0, 0, 0, 0, 0, 0];
+        totals(&tally.apply(&Arc::new(sample(seconds, (0, 0), counts, &[(drops, 0, 0)]))))
+    };
+    apply(1.0, 0, 0);
+    assert_eq!(apply(2.0, 4, 9).1.pending, 5);
+    let (drops, namespace) = apply(3.0, 9, 9);
+    assert_eq!((drops.syn_queue, drops.total()), (9, 9));
+    assert_eq!((namespace.unattributed, namespace.pending), (0, 0));
 }
 
 #[test]

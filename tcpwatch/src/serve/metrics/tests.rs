@@ -269,7 +269,7 @@ fn listeners_are_bounded_and_the_rest_is_not_lost() {
 fn drops_are_counted_by_listener_and_cause_and_the_least_are_folded() {
     let sample = |seconds: u64, drops: u32| {
         let mut sample = full();
-        sample.elapsed = std::time::Duration::from_secs(seconds);
+        sample.elapsed = Duration::from_secs(seconds);
         sample.listeners = (1..=130).map(|port| listener(port, 0)).collect();
         sample.listeners[49].drops = drops;
         sample.listeners[50].pid = None;
