@@ -29,7 +29,7 @@ macro_rules! count {
     };
 }
 
-/// A share between 0 and 1.
+/// A share, or a rate per second.
 macro_rules! share {
     ($section:ident . $name:ident, $low:literal to $high:literal, $about:literal) => {
         Opt {
@@ -63,6 +63,12 @@ pub(super) const SECTIONS: &[(&str, &str)] = &[
     ("close_wait_buildup", "An application does not close connections that their peers have closed."),
     ("time_wait_storm", "More connections end in TIME_WAIT than there is room for."),
     ("port_exhaustion", "Nearly all local ports toward one destination are in use."),
+    ("syn_flood", "Half-open requests that nobody answers fill a listener's SYN queue."),
+    ("syn_queue_overflow", "A listener without SYN cookies drops SYNs, as its SYN queue is full."),
+    ("accept_queue_overflow", "A listener drops connections, as its application accepts too slowly."),
+    ("retransmit_burst", "Many segments to one remote are sent again."),
+    ("connect_failures", "Connects to one service fail."),
+    ("reset_storm", "Many connections with one service are reset."),
     ("closing_stuck", "Connections are being closed for longer than the settings of their namespace allow."),
     ("silent_peer", "Established connections whose peers may be gone without a word."),
     ("zero_window_stall", "One side of a connection has stopped reading."),
@@ -87,6 +93,31 @@ pub(super) const OPTIONS: &[Opt] = &[
     share!(port_exhaustion.critical_share, 0.01 to 1.0,
         "Share from which it is critical even if no connect has failed"),
     count!(port_exhaustion.min_used, 1 to 65_535, "Below this number of ports nothing is told"),
+    time!(syn_flood.within, 1 to 60, "Within this time"),
+    share!(syn_flood.queue_share, 0.01 to 1.0, "Share of the SYN queue from which it is under pressure"),
+    count!(syn_flood.unanswered, 1 to 1_000_000, "Fewest SYN-ACKs that nobody answered"),
+    share!(syn_flood.unanswered_share, 0.01 to 1.0, "Share of all handshakes that is not answered"),
+    share!(syn_flood.certain_share, 0.01 to 1.0,
+        "Share that is a flood at first sight; a smaller one has to be there in two samples"),
+    count!(syn_queue_overflow.drops, 1 to 1_000_000, "Fewest drops"),
+    time!(syn_queue_overflow.within, 1 to 60, "Within this time"),
+    count!(syn_queue_overflow.critical_drops, 1 to 1_000_000, "Drops from which it is critical"),
+    count!(accept_queue_overflow.drops, 1 to 1_000_000, "Fewest drops"),
+    time!(accept_queue_overflow.within, 1 to 60, "Within this time"),
+    count!(accept_queue_overflow.critical_drops, 1 to 1_000_000, "Drops from which it is critical"),
+    count!(retransmit_burst.segments, 1 to 1_000_000, "Fewest segments sent again"),
+    time!(retransmit_burst.within, 1 to 60, "Within this time"),
+    share!(retransmit_burst.share, 0.0 to 1.0, "Least share of all segments that the namespace sent"),
+    count!(retransmit_burst.timeouts, 1 to 1_000_000, "Timeouts that are too many, whatever their share"),
+    count!(connect_failures.failures, 1 to 1_000_000, "Fewest failed connects to one service"),
+    time!(connect_failures.within, 1 to 60, "Within this time"),
+    share!(connect_failures.share, 0.0 to 1.0, "Least share of all connects of the namespace"),
+    share!(connect_failures.critical_rate, 0.0 to 1_000_000.0, "Failures a second from which it is critical"),
+    count!(reset_storm.resets, 1 to 1_000_000, "Fewest resets, sent and received, with one service"),
+    time!(reset_storm.within, 1 to 60, "Within this time"),
+    share!(reset_storm.share, 0.0 to 1.0,
+        "Least share of the connections that the namespace opened in that time"),
+    share!(reset_storm.critical_rate, 0.0 to 1_000_000.0, "Resets a second from which it is critical"),
     count!(closing_stuck.min_count, 1 to 1_000_000, "Fewest sockets of one service in one state"),
     time!(closing_stuck.slack, 0 to 3_600, "How far beyond what the settings allow"),
     time!(closing_stuck.age, 1 to 86_400, "Those in FIN_WAIT1, CLOSING or LAST_ACK for less are not counted"),

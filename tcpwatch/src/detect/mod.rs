@@ -4,13 +4,23 @@
 //! `detect`, which looks at a window. A detector demands by itself that a trouble lasts; [`engine`] only keeps the
 //! history. No clock, no I/O, nothing that can fail.
 
+pub mod accept_queue_overflow;
+mod backlog;
 pub mod close_wait_buildup;
 pub mod closing_stuck;
+pub mod connect_failures;
 pub mod engine;
 pub mod illegal_transition;
 pub mod memory_pressure;
 pub mod port_exhaustion;
+mod remote_ends;
+pub mod reset_storm;
+pub mod retransmit_burst;
+#[cfg(test)]
+mod scenes;
 pub mod silent_peer;
+pub mod syn_flood;
+pub mod syn_queue_overflow;
 mod tell;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -57,6 +67,12 @@ pub fn detect(window: &Window, thresholds: &Thresholds) -> Vec<Candidate> {
     found.extend(close_wait_buildup::detect(window, &thresholds.close_wait_buildup));
     found.extend(time_wait_storm::detect(window, &thresholds.time_wait_storm));
     found.extend(port_exhaustion::detect(window, &thresholds.port_exhaustion));
+    found.extend(syn_flood::detect(window, &thresholds.syn_flood));
+    found.extend(syn_queue_overflow::detect(window, &thresholds.syn_queue_overflow));
+    found.extend(accept_queue_overflow::detect(window, &thresholds.accept_queue_overflow));
+    found.extend(retransmit_burst::detect(window, &thresholds.retransmit_burst));
+    found.extend(connect_failures::detect(window, &thresholds.connect_failures));
+    found.extend(reset_storm::detect(window, &thresholds.reset_storm));
     found.extend(closing_stuck::detect(window, &thresholds.closing_stuck));
     found.extend(silent_peer::detect(window, &thresholds.silent_peer));
     found.extend(zero_window_stall::detect(window, &thresholds.zero_window_stall));

@@ -7,8 +7,9 @@ use std::time::Duration;
 use tcpwatch_common::TcpState;
 
 use super::{
-    close_wait_buildup, closing_stuck, engine, illegal_transition, memory_pressure, port_exhaustion,
-    silent_peer, time_wait_storm, zero_window_stall,
+    accept_queue_overflow, close_wait_buildup, closing_stuck, connect_failures, engine, illegal_transition,
+    memory_pressure, port_exhaustion, reset_storm, retransmit_burst, silent_peer, syn_flood,
+    syn_queue_overflow, time_wait_storm, zero_window_stall,
 };
 use crate::sample::Plan;
 
@@ -19,6 +20,12 @@ pub struct Thresholds {
     pub close_wait_buildup: close_wait_buildup::Limits,
     pub time_wait_storm: time_wait_storm::Limits,
     pub port_exhaustion: port_exhaustion::Limits,
+    pub syn_flood: syn_flood::Limits,
+    pub syn_queue_overflow: syn_queue_overflow::Limits,
+    pub accept_queue_overflow: accept_queue_overflow::Limits,
+    pub retransmit_burst: retransmit_burst::Limits,
+    pub connect_failures: connect_failures::Limits,
+    pub reset_storm: reset_storm::Limits,
     pub closing_stuck: closing_stuck::Limits,
     pub silent_peer: silent_peer::Limits,
     pub zero_window_stall: zero_window_stall::Limits,

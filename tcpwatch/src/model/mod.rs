@@ -2,8 +2,10 @@
 //!
 //! No clock, no I/O, nothing that can fail. A recording goes through exactly this code.
 
+pub mod listeners;
 pub mod rates;
 pub mod reconcile;
+pub mod remotes;
 pub mod states;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -16,8 +18,10 @@ use std::time::Duration;
 use tcpwatch_common::machine::EDGES;
 
 use crate::sample::Sample;
+pub use listeners::Listeners;
 pub use rates::Transition;
 pub use reconcile::{Counter, Drift};
+pub use remotes::Remotes;
 pub use states::NamespaceStates;
 pub use window::Window;
 
@@ -31,10 +35,17 @@ pub struct Report {
     pub transitions: BTreeMap<u64, Vec<Transition>>,
     /// By inode number.
     pub drift: BTreeMap<u64, Vec<Drift>>,
+    pub listeners: Listeners,
+    /// The worst remotes of the last [`REMOTES_WITHIN`].
+    pub remotes: Remotes,
 }
 
 /// The shortest time over which a rate is told. Samples come when somebody asks as well, milliseconds after another.
 const RATE_WINDOW: Duration = Duration::from_millis(500);
+
+/// Remotes are ranked by what happened with them within so much time, and so many of each kind are told.
+const REMOTES_WITHIN: Duration = Duration::from_secs(10);
+const REMOTES: usize = 20;
 
 /// Turns samples into reports.
 #[derive(Debug, Default)]
@@ -43,6 +54,8 @@ pub struct Model {
     baseline: Option<Arc<Sample>>,
     recent: Option<Arc<Sample>>,
     reconciler: reconcile::Reconciler,
+    listeners: listeners::Tally,
+    window: Option<Window>,
 }
 
 impl Model {
@@ -59,7 +72,19 @@ impl Model {
         }
         let transitions = rates::transitions(&sample, self.baseline.as_deref());
         let states = states::by_namespace(&sample);
-        Report { sample, states, transitions, drift }
+        let listeners = self.listeners.apply(&sample);
+        let remotes = remotes::worst(self.look(&sample), REMOTES_WITHIN, REMOTES);
+        Report { sample, states, transitions, drift, listeners, remotes }
+    }
+
+    fn look(&mut self, sample: &Arc<Sample>) -> &Window {
+        match &mut self.window {
+            Some(window) => {
+                window.push(Arc::clone(sample));
+                window
+            }
+            none => none.insert(Window::new(Arc::clone(sample))),
+        }
     }
 }
 

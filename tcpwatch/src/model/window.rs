@@ -53,6 +53,16 @@ impl Window {
         self.ago(CLOSEST)
     }
 
+    /// Samples not older than this, from the oldest on, and at least one beside the newest if there is one.
+    pub fn recent(&self, age: Duration) -> impl Iterator<Item = &Sample> {
+        let last = self.before.len().saturating_sub(1);
+        let is_young = move |sample: &Arc<Sample>| self.now.elapsed.saturating_sub(sample.elapsed) <= age;
+        let before = self.before.iter().enumerate();
+        let before =
+            before.filter(move |(at, sample)| *at == last || is_young(sample)).map(|(_, sample)| sample);
+        before.chain([&self.now]).map(AsRef::as_ref)
+    }
+
     /// Takes the next sample.
     pub fn push(&mut self, sample: Arc<Sample>) {
         let old = std::mem::replace(&mut self.now, sample);
@@ -104,6 +114,17 @@ mod tests {
         assert_eq!(seconds(window.ago(Duration::from_secs(100))), None);
         let ten = seconds(window.within(Duration::from_secs(10))).expect("kept");
         assert!((189..=195).contains(&ten), "{ten}");
+    }
+
+    #[test]
+    fn recent_samples_come_in_order_and_are_two_at_least() {
+        let ages = |window: &Window, age| {
+            window.recent(Duration::from_secs(age)).map(|sample| sample.elapsed.as_secs()).collect::<Vec<_>>()
+        };
+        let close = window((0..10).map(f64::from));
+        assert_eq!(ages(&close, 3), [6, 7, 8, 9]);
+        assert_eq!(ages(&window([0.0, 30.0, 60.0]), 3), [30, 60]);
+        assert_eq!(ages(&window([1.0]), 3), [1]);
     }
 
     #[test]

@@ -9,6 +9,8 @@ use super::App;
 use super::failure::Failure;
 use super::query::{self, Netns};
 use crate::model::Report;
+use crate::view::listeners::{self, Listeners};
+use crate::view::remotes::{self, Remotes};
 use crate::view::sockets::{self, Sockets};
 use crate::view::states::{self, States};
 use crate::view::status::{self, Status};
@@ -45,6 +47,21 @@ pub(super) async fn sockets(
     check(&report, netns, |report, netns| report.states.contains_key(&netns))?;
     let answer = app.feed.ask(question).await.map_err(|error| Failure::unavailable(error.to_string()))?;
     Ok(Json(sockets::sockets(&answer)))
+}
+
+/// `/api/v1/listeners`
+pub(super) async fn listeners(
+    State(app): State<App>,
+    Netns(netns): Netns,
+) -> Result<Json<Listeners>, Failure> {
+    let report = fresh(&app, netns, |report, netns| report.states.contains_key(&netns)).await?;
+    Ok(Json(listeners::listeners(&report, netns)))
+}
+
+/// `/api/v1/remotes`
+pub(super) async fn remotes(State(app): State<App>, Netns(netns): Netns) -> Result<Json<Remotes>, Failure> {
+    let report = fresh(&app, netns, |report, netns| report.states.contains_key(&netns)).await?;
+    Ok(Json(remotes::remotes(&report, netns)))
 }
 
 async fn fresh(

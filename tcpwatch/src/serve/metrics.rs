@@ -5,6 +5,7 @@
 
 mod family;
 mod findings;
+mod listeners;
 mod own;
 mod segments;
 mod sockets;
@@ -49,6 +50,7 @@ fn families(report: &Report, findings: &Findings, usage: SelfUsage) -> Vec<Metri
     sockets::add(&mut families, report);
     workloads::add(&mut families, &report.sample);
     segments::add(&mut families, &report.sample);
+    listeners::add(&mut families, report);
     findings::add(&mut families, findings);
     trust::add(&mut families, report);
     own::add(&mut families, &report.sample, usage);

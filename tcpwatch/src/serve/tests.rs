@@ -149,7 +149,7 @@ fn every_route_of_the_index_answers() {
     let index = server.get("/");
     assert_eq!((index.code, index.kind.as_str()), (200, TEXT));
     let routes: Vec<_> = index.body.lines().filter(|line| line.starts_with('/')).collect();
-    assert_eq!(routes.len(), 10);
+    assert_eq!(routes.len(), 12);
     for route in routes {
         let path = route.split(['[', ' ']).next().expect("a path");
         assert_eq!(server.get(&path.replace("TOPIC", "close_wait")).code, 200, "{path}");
@@ -204,15 +204,26 @@ fn pages_are_json_or_markdown() {
 #[test]
 fn figures_are_json_or_metrics() {
     let server = Server::start(Some(now));
-    for (path, field) in
-        [("status", "version"), ("states", "states"), ("transitions", "drift"), ("findings", "findings")]
-    {
+    for (path, field) in [
+        ("status", "version"),
+        ("states", "states"),
+        ("transitions", "drift"),
+        ("listeners", "listeners"),
+        ("remotes", "top"),
+        ("findings", "findings"),
+    ] {
         let answer = server.get(&format!("/api/v1/{path}"));
         assert_eq!((answer.code, answer.kind.as_str()), (200, JSON));
         let body: serde_json::Value = serde_json::from_str(&answer.body).expect("JSON");
         assert!(!body[field].is_null(), "{path}: {body}");
     }
-    for path in ["states?netns=7", "transitions?netns=7", "findings?netns=7&closed=1h&kind=syn_flood"] {
+    for path in [
+        "states?netns=7",
+        "transitions?netns=7",
+        "listeners?netns=7",
+        "remotes?netns=7",
+        "findings?netns=7&closed=1h&kind=syn_flood",
+    ] {
         assert_eq!(server.get(&format!("/api/v1/{path}")).code, 200, "{path}");
     }
     let metrics = server.get("/metrics");
@@ -238,6 +249,8 @@ fn what_cannot_be_answered_is_said() {
     server.refuses("/api/v1/status?netns=7777", 404, "no network namespace");
     server.refuses("/api/v1/states?netns=8", 404, "no network namespace has the inode number 8");
     server.refuses("/api/v1/transitions?netns=8", 404, "no network namespace has the inode number 8");
+    server.refuses("/api/v1/listeners?netns=8", 404, "no network namespace has the inode number 8");
+    server.refuses("/api/v1/remotes?netns=8", 404, "no network namespace has the inode number 8");
     let posted = server.request("POST", "/api/v1/states");
     assert_eq!((posted.code, posted.kind.as_str(), posted.allow.as_deref()), (405, JSON, Some("GET,HEAD")));
     assert_eq!(posted.body, r#"{"error":"POST is not possible here: everything is read by GET"}"#);

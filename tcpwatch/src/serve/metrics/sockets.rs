@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use tcpwatch_common::failure::ConnectFailure;
 use tcpwatch_common::host::{HostCounters, Role};
 use tcpwatch_common::machine::EDGES;
 use tcpwatch_common::{Cause, TcpState, cell};
 
 use super::family::{Family, number};
-use crate::model::{Report, rates, states};
+use crate::model::{Report, rates, remotes, states};
 use crate::sample::{Sample, SourceKind};
 
 pub(super) fn add(families: &mut Vec<Family>, report: &Report) {
@@ -23,6 +24,7 @@ pub(super) fn add(families: &mut Vec<Family>, report: &Report) {
             handshake(host),
             lifetime(host),
             ends(host),
+            connect_failures(host),
         ]);
     }
     families.extend([time_wait_entered(&report.sample), fin_wait2_orphaned(&report.sample)]);
@@ -131,6 +133,18 @@ fn ends(host: &HostCounters) -> Family {
                 family.add(&[("state", state.name()), ("cause", cause.name())], number(count));
             }
         }
+    }
+    family
+}
+
+fn connect_failures(host: &HostCounters) -> Family {
+    let mut family = Family::counter(
+        "tcpwatch_connect_failures_total",
+        "Connects that led to no connection. Reason: refused (nobody listens), timeout (no answer), unreachable (by ICMP), \
+         local (given up or never sent), other",
+    );
+    for (reason, count) in ConnectFailure::ALL.into_iter().zip(remotes::connect_failures(host)) {
+        family.add(&[("reason", reason.name())], number(count));
     }
     family
 }

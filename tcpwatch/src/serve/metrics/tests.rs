@@ -16,8 +16,8 @@ use crate::model::Model;
 use crate::model::testing::{listener_at, sample_at};
 use crate::process::Process;
 use crate::sample::{
-    Census, Example, Group, KernelCounters, ListenerSample, ProgramSample, RingSample, Sample, SourceKind,
-    Survey, Trouble,
+    Census, Example, Group, KernelCounters, ListenerSample, NetCounters, ProgramSample, RingSample, Sample,
+    SourceKind, Survey, Sysctls, Trouble,
 };
 
 const DOCS: &str = include_str!("../../../../docs/metrics.md");
@@ -36,7 +36,7 @@ fn program(name: &str, error: Option<&str>, runs: u64) -> ProgramSample {
 }
 
 fn listener(port: u16, synack_retransmits: u64) -> ListenerSample {
-    ListenerSample { synack_retransmits, ..listener_at(7, port) }
+    ListenerSample { synack_retransmits, pid: Some(42), ..listener_at(7, port) }
 }
 
 fn survey() -> Survey {
@@ -74,6 +74,13 @@ fn observe(histogram: &mut Histogram, nanoseconds: u64, times: u64) {
     histogram.sum_ns += nanoseconds * times;
 }
 
+fn listen_drops(count: u64) -> NetCounters {
+    let mut counters = NetCounters::default();
+    counters.ext.listen_drops = Some(count);
+    counters.ext.listen_overflows = Some(count);
+    counters
+}
+
 /// A sample in which something is known of everything.
 fn full() -> Sample {
     let mut host = HostCounters::from_words(&[]);
@@ -82,6 +89,7 @@ fn full() -> Sample {
     observe(&mut host.time_in_state[TcpState::Established.index()], u64::MAX / 8, 1);
     host.endings[TcpState::Established.index()][Cause::ResetReceived as usize] = 5;
     host.endings[TcpState::TimeWait.index()][Cause::Closed as usize] = 1;
+    host.endings[TcpState::SynSent.index()][Cause::Refused as usize] = 6;
     host.retransmits = [9, 2, 7, 0];
     host.resets_received = 3;
     host.resets_sent = 10;
@@ -101,6 +109,9 @@ fn full() -> Sample {
         minis: Some(crate::sample::Minis::default()),
     });
     namespace.kernel = Some((KernelCounters::default(), KernelCounters::default()));
+    namespace.counters = Some(listen_drops(0));
+    let sysctls = Sysctls { syncookies: Some(1), ..Sysctls::default() };
+    namespace.sysctls = Some(Arc::new(sysctls));
     namespace.survey = Some(Arc::new(survey()));
     let process = Process { pid: 7, command: Some("nginx".into()), ..Process::default() };
     sample.processes.insert(7, Arc::new(process));
@@ -109,6 +120,8 @@ fn full() -> Sample {
         vec![("no_socket".into(), 6), ("not_specified".into(), 0), ("tcp_state".into(), 1)];
     sample.listeners = vec![listener(443, 7)];
     sample.programs = vec![program("transition", None, 20), program("reset_sent", None, 0)];
+    let process = Process { pid: 42, command: Some("httpd".into()), ..Process::default() };
+    sample.processes.insert(42, Arc::new(process));
     sample.ring = RingSample { seen: 8, filtered: 5, lost: 1, delivered: 2 };
     sample.kernel_memory = Some(4_096);
     sample
@@ -149,6 +162,13 @@ fn the_text_is_exact() {
         "tcpwatch_connection_ends_total{state=\"established\",cause=\"reset_received\"} 5",
         "tcpwatch_connection_ends_total{state=\"time_wait\",cause=\"closed\"} 1",
         "tcpwatch_time_wait_entered_total 12",
+        "tcpwatch_connect_failures_total{reason=\"refused\"} 6",
+        "tcpwatch_connect_failures_total{reason=\"timeout\"} 0",
+        "tcpwatch_listener_accept_queue_length{listen_addr=\"0.0.0.0:443\",process=\"httpd\",netns=\"7\"} 0",
+        "tcpwatch_listener_accept_queue_limit{listen_addr=\"0.0.0.0:443\",process=\"httpd\",netns=\"7\"} 4096",
+        "tcpwatch_listener_syn_queue_limit{listen_addr=\"0.0.0.0:443\",process=\"httpd\",netns=\"7\"} 4096",
+        "tcpwatch_listener_drops_unattributed_total 0",
+        "tcpwatch_listeners_folded 0",
         "tcpwatch_listener_synack_retransmits_total{listen_addr=\"0.0.0.0:443\"} 7",
         "tcpwatch_listener_synack_retransmits_total{listen_addr=\"other\"} 0",
         "tcpwatch_workload_sockets{process=\"nginx\",state=\"close_wait\"} 30",
@@ -244,6 +264,49 @@ fn listeners_are_bounded_and_the_rest_is_not_lost() {
         found[100],
         format!("tcpwatch_listener_synack_retransmits_total{{listen_addr=\"other\"}} {rest}")
     );
+}
+
+#[test]
+fn drops_are_counted_by_listener_and_cause_and_the_least_are_folded() {
+    let sample = |seconds: u64, drops: u32| {
+        let mut sample = full();
+        sample.elapsed = Duration::from_secs(seconds);
+        sample.listeners = (1..=130).map(|port| listener(port, 0)).collect();
+        sample.listeners[49].drops = drops;
+        sample.listeners[50].pid = None;
+        sample.namespaces[0].counters = Some(listen_drops(u64::from(drops) * 2));
+        sample
+    };
+    let mut model = Model::default();
+    model.apply(sample(1, 10));
+    model.apply(sample(2, 15));
+    let page = page(&model.apply(sample(3, 15)), &Findings::default(), USAGE).expect("encodes");
+    let found = lines(&page, "tcpwatch_listener_drops_total");
+    assert_eq!(found.len(), 101 * 5);
+    let first = "tcpwatch_listener_drops_total{listen_addr=\"0.0.0.0:50\",cause=\"accept_queue_syn\",process=\"httpd\",netns=\"7\"} 5";
+    assert_eq!(found[0], first);
+    assert!(
+        found[500].contains(
+            "listen_addr=\"other\",cause=\"accept_queue_syn\",process=\"other\",netns=\"other\"} 0"
+        )
+    );
+    assert!(page.contains("listen_addr=\"0.0.0.0:51\",process=\"unknown\""));
+    assert!(page.contains("\ntcpwatch_listeners_folded 30\n"));
+    // Twice as much as the listeners know of.
+    assert!(page.contains("\ntcpwatch_listener_drops_unattributed_total 5\n"));
+    let limits = lines(&page, "tcpwatch_listener_accept_queue_limit");
+    assert_eq!(limits.len(), 101);
+    assert!(limits[100].ends_with(&format!(" {}", 30 * 4096)), "{}", limits[100]);
+}
+
+#[test]
+fn a_syn_queue_that_is_not_known_has_no_series() {
+    let mut sample = full();
+    sample.listeners[0].syn_queue = None;
+    sample.namespaces[0].sysctls = None;
+    let page = shown(sample, USAGE);
+    assert!(!page.contains("tcpwatch_listener_syn_queue"));
+    assert!(page.contains("tcpwatch_listener_accept_queue_length"));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What a sample tells of listeners, groups of sockets, their owners and remote ends, held against real sockets.
 
+mod drops;
+mod floods;
 mod groups;
 mod listeners;
 mod remotes;
