@@ -101,7 +101,7 @@ fn look(found: Found, netns: Option<u64>) -> Result<Value> {
         // The page itself does not need them.
         Err(error) => {
             log::warn!("the sockets could not be counted: {error}");
-            Facts { settings, netns, ..Facts::default() }
+            Facts { netns, settings, ..Facts::default() }
         }
     };
     Ok(serde_json::to_value(view::page(found, &facts))?)
@@ -112,14 +112,14 @@ fn list(out: &mut impl Write, json: bool) -> Result<()> {
     if json {
         return Ok(writeln!(out, "{}", serde_json::to_string(&topics)?)?);
     }
-    let mut text =
-        String::from("`tcpwatch explain TOPIC` explains one of these. Other spellings work, too.\n\n");
-    for section in topics.sections {
+    let section = |section: view::Section| {
         let names: Vec<&str> = section.topics.iter().map(|topic| topic.topic).collect();
-        text += &format!("## {}\n\n{}\n\n", section.section, names.join(", "));
-    }
-    text += &format!(
-        "Every other transition of two states, such as `{}->{}`, is illegal, and has a page as well.\n",
+        format!("## {}\n\n{}\n\n", section.section, names.join(", "))
+    };
+    let sections: String = topics.sections.into_iter().map(section).collect();
+    let text = format!(
+        "`tcpwatch explain TOPIC` explains one of these. Other spellings work, too.\n\n{sections}\
+         Every other transition of two states, such as `{}->{}`, is illegal, and has a page as well.\n",
         TcpState::Listen.name(),
         TcpState::Established.name()
     );

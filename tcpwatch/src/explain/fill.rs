@@ -46,6 +46,10 @@ pub fn fill(text: &str, facts: &Facts) -> (String, Vec<Filled>) {
             Piece::Text(text) => out.push_str(text),
             Piece::Placeholder(placeholder) => {
                 let filled = value(placeholder, facts);
+                if let Some(label) = label(placeholder) {
+                    out.push_str(&label);
+                    out.push_str(if filled.is_known { ":\n\n" } else { ": " });
+                }
                 out.push_str(&filled.text);
                 if !values.contains(&filled) {
                     values.push(filled);
@@ -65,10 +69,19 @@ pub fn settings(text: &str) -> Vec<String> {
     pieces(text).into_iter().filter_map(name).collect()
 }
 
-fn value(placeholder: &str, facts: &Facts) -> Filled {
+/// The name of a placeholder, and what it is of.
+fn words(placeholder: &str) -> (&str, Vec<&str>) {
     let mut words = placeholder.split_ascii_whitespace();
-    let name = words.next().unwrap_or_default();
-    let args: Vec<&str> = words.collect();
+    (words.next().unwrap_or_default(), words.collect())
+}
+
+fn label(placeholder: &str) -> Option<String> {
+    let (name, args) = words(placeholder);
+    live::label(name, &args)
+}
+
+fn value(placeholder: &str, facts: &Facts) -> Filled {
+    let (name, args) = words(placeholder);
     let (text, is_known) = match live::value(name, &args, facts) {
         Some(live::Value::Known(text)) => (text, true),
         Some(live::Value::List(lines)) => {

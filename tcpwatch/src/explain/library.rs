@@ -184,7 +184,9 @@ impl Library {
         let state =
             || TcpState::parse(text.trim()).and_then(|state| self.names.get(&names::plain(state.name())));
         let bare = || names::bare(&plain).into_iter().find_map(|name| self.names.get(name));
-        self.names.get(&plain).or_else(state).or_else(bare).copied()
+        // The id of a finding: `kind:key`.
+        let kind = || text.split_once(':').and_then(|(kind, _)| self.names.get(&names::plain(kind)));
+        self.names.get(&plain).or_else(state).or_else(bare).or_else(kind).copied()
     }
 
     fn similar(&'static self, text: &str) -> Vec<&'static str> {

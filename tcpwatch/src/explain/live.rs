@@ -35,22 +35,54 @@ pub enum Value {
 }
 
 impl Value {
-    fn known(text: impl ToString) -> Self {
-        Self::Known(text.to_string())
+    fn known(value: impl Into<Shown>) -> Self {
+        Self::Known(value.into().0)
     }
 
     fn unknown(why: impl Into<String>) -> Self {
         Self::Unknown(why.into())
     }
 
-    fn or(value: Option<impl ToString>, why: &str) -> Self {
+    fn or(value: Option<impl Into<Shown>>, why: &str) -> Self {
         value.map_or_else(|| Self::unknown(why), |value| Self::known(value))
+    }
+}
+
+/// A number or a text, as pages show it.
+struct Shown(String);
+
+impl From<u64> for Shown {
+    fn from(number: u64) -> Self {
+        Self(number.to_string())
+    }
+}
+
+impl From<&str> for Shown {
+    fn from(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<String> for Shown {
+    fn from(text: String) -> Self {
+        Self(text)
     }
 }
 
 const NO_SAMPLE: &str = "the host was not looked at";
 const NO_EBPF: &str = "only the daemon with its eBPF programs sees it: `tcpwatch run`";
 const NO_SURVEY: &str = "only the daemon with its eBPF programs knows owners and ages: `tcpwatch run`";
+
+/// What stands before a list, where pages leave that to it.
+pub fn label(name: &str, args: &[&str]) -> Option<String> {
+    Some(match (name, args) {
+        ("owners", [state]) => format!("Owners in {}", state.to_uppercase()),
+        ("listeners", []) => "Listeners, those with the most drops first".into(),
+        ("remotes", []) => "Remote ends with the most trouble".into(),
+        ("findings", _) => "Findings".into(),
+        _ => return None,
+    })
+}
 
 /// The value of a placeholder; `None` if there is no such placeholder.
 pub fn value(name: &str, args: &[&str], facts: &Facts) -> Option<Value> {

@@ -3,7 +3,7 @@
 /// `12.3/s`.
 pub fn rate(rate: f64) -> String {
     match rate {
-        rate if rate == 0.0 => "0/s".into(),
+        0.0 => "0/s".into(),
         rate if rate < 10.0 => format!("{rate:.1}/s"),
         rate => format!("{rate:.0}/s"),
     }

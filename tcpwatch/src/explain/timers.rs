@@ -7,8 +7,8 @@
 const INITIAL: f64 = 1.0;
 /// The shortest wait that data is given in the model of `tcp_retries2`: `TCP_RTO_MIN`, whatever the sysctl says.
 const SHORTEST: f64 = 0.2;
-/// The longest wait where `tcp_rto_max_ms` does not say otherwise: `TCP_RTO_MAX`.
-pub const LONGEST: f64 = 120.0;
+/// The longest wait, in milliseconds, where `tcp_rto_max_ms` does not say otherwise: `TCP_RTO_MAX`.
+pub const LONGEST_MS: u64 = 120_000;
 
 /// Seconds after the first segment.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,6 +57,8 @@ pub fn orphan(retries: u64, longest: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const LONGEST: f64 = 120.0;
 
     fn near(a: f64, b: f64) -> bool {
         (a - b).abs() < 1e-6

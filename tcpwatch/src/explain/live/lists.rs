@@ -80,26 +80,26 @@ fn groups(facts: &Facts, wanted: impl Fn(&Group) -> bool) -> Value {
 }
 
 fn group_line(sample: &Sample, group: &Group) -> String {
-    let mut line = format!("{}: {} on port {}", owner(sample, group.pid), group.count, group.port);
+    let mut parts = vec![format!("{}: {} on port {}", owner(sample, group.pid), group.count, group.port)];
     if group.oldest > Duration::ZERO {
-        line += &format!(", the oldest for {}", show::seconds(group.oldest.as_secs_f64()));
+        parts.push(format!("the oldest for {}", show::seconds(group.oldest.as_secs_f64())));
     }
     if group.unknown_age > 0 {
-        line += &format!(", {} of unknown age", group.unknown_age);
+        parts.push(format!("{} of unknown age", group.unknown_age));
     }
     if group.never_accepted {
-        line += ", never accepted";
+        parts.push("never accepted".into());
     }
     if group.orphan {
-        line += ", closed by their process";
+        parts.push("closed by their process".into());
     }
     if group.unread_bytes > 0 {
-        line += &format!(", {} not read", show::bytes(group.unread_bytes));
+        parts.push(format!("{} not read", show::bytes(group.unread_bytes)));
     }
     if group.unsent_bytes > 0 {
-        line += &format!(", {} not acknowledged", show::bytes(group.unsent_bytes));
+        parts.push(format!("{} not acknowledged", show::bytes(group.unsent_bytes)));
     }
-    line + &format!(" (such as {} to {})", group.example.local, group.example.remote)
+    format!("{} (such as {} to {})", parts.join(", "), group.example.local, group.example.remote)
 }
 
 fn listeners(facts: &Facts) -> Value {

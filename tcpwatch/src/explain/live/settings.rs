@@ -105,34 +105,34 @@ fn number_or(facts: &Facts, name: &str, older: u64) -> Result<u64, Value> {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "seconds and milliseconds of settings are small")]
+#[expect(clippy::cast_precision_loss, reason = "milliseconds of settings are small")]
 fn longest(facts: &Facts) -> Result<f64, Value> {
-    Ok(number_or(facts, "net.ipv4.tcp_rto_max_ms", (timers::LONGEST * 1000.0) as u64)? as f64 / 1000.0)
+    Ok(number_or(facts, "net.ipv4.tcp_rto_max_ms", timers::LONGEST_MS)? as f64 / 1000.0)
 }
 
 fn value_of(result: Result<String, Value>) -> Value {
     result.map_or_else(|unknown| unknown, Value::Known)
 }
 
-fn syn(facts: &Facts, show: impl Fn(timers::Schedule) -> String) -> Value {
+fn syn(facts: &Facts, show: impl Fn(&timers::Schedule) -> String) -> Value {
     let compute = || {
         let retries = number(facts, "net.ipv4.tcp_syn_retries")?;
         let linear = number_or(facts, "net.ipv4.tcp_syn_linear_timeouts", 0)?;
-        Ok(show(timers::syn(retries, linear, longest(facts)?)))
+        Ok(show(&timers::syn(retries, linear, longest(facts)?)))
     };
     value_of(compute())
 }
 
-fn synack(facts: &Facts, show: impl Fn(timers::Schedule) -> String) -> Value {
+fn synack(facts: &Facts, show: impl Fn(&timers::Schedule) -> String) -> Value {
     let compute = || {
         let retries = number(facts, "net.ipv4.tcp_synack_retries")?;
-        Ok(show(timers::synack(retries, longest(facts)?)))
+        Ok(show(&timers::synack(retries, longest(facts)?)))
     };
     value_of(compute())
 }
 
 /// When a segment is sent again, and when its sender gives up.
-fn schedule(schedule: timers::Schedule) -> String {
+fn schedule(schedule: &timers::Schedule) -> String {
     let sent: Vec<String> = schedule.sent.iter().map(|seconds| format!("{seconds:.0}")).collect();
     let gives_up = show::seconds(schedule.gives_up);
     match sent.len() {

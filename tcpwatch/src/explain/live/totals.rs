@@ -115,15 +115,12 @@ fn reset_reasons(sample: &Sample) -> Value {
 
 /// A counter by the kernel's name for it; `None` if there is none of this name.
 fn counter(name: &str, facts: &Facts) -> Option<Value> {
-    let value = of_kernel(&NetCounters::default(), name)?;
+    let is_it = |column: &(&str, Option<u64>)| column.0 == name;
+    NetCounters::default().columns().find(is_it)?;
     let Some(namespace) = facts.namespace() else { return Some(Value::unknown(NO_SAMPLE)) };
     let Some(counters) = &namespace.counters else {
         return Some(Value::unknown("the kernel's counters of this network namespace were not read"));
     };
-    let read = of_kernel(counters, name).unwrap_or(value);
-    Some(Value::or(read, "this kernel does not count it"))
-}
-
-fn of_kernel(counters: &NetCounters, name: &str) -> Option<Option<u64>> {
-    counters.columns().find(|(column, _)| *column == name).map(|(_, value)| value)
+    let value = counters.columns().find(is_it).and_then(|(_, value)| value);
+    Some(Value::or(value, "this kernel does not count it"))
 }

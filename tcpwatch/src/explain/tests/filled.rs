@@ -1,6 +1,7 @@
 //! Values in pages: all there with a daemon's data, all with a reason without.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -15,9 +16,12 @@ use crate::process::Process;
 use crate::sample::counters::NetCounters;
 use crate::sample::*;
 
-/// Everything that a daemon can know.
-fn all_facts() -> Facts {
-    let end = "192.0.2.7:443".parse().expect("an address");
+fn end() -> SocketAddr {
+    "192.0.2.7:443".parse().expect("an address")
+}
+
+/// A group in every state and with every trouble.
+fn survey() -> Survey {
     let group = |state, trouble| Group {
         state,
         pid: Some(7),
@@ -33,14 +37,18 @@ fn all_facts() -> Facts {
         unread_bytes: 2048,
         unread: 2,
         unsent_bytes: 0,
-        example: Example { local: end, remote: end },
+        example: Example { local: end(), remote: end() },
     };
     let mut groups: Vec<Group> = TcpState::ALL.map(|state| group(state, Trouble::None)).into();
     groups.extend(
         [Trouble::Unacknowledged, Trouble::NoKeepalive, Trouble::PeerWindowZero, Trouble::OwnWindowZero]
             .map(|trouble| group(TcpState::Established, trouble)),
     );
-    let tuple = Tuple { local: end.ip(), remote: end, used: 900, time_wait: 800 };
+    let tuples = vec![Tuple { local: end().ip(), remote: end(), used: 900, time_wait: 800 }];
+    Survey { groups, tuples, ..Survey::default() }
+}
+
+fn host() -> HostCounters {
     let mut host = HostCounters::from_words(&[]);
     for histogram in host.time_in_state.iter_mut().chain(&mut host.handshake).chain(&mut host.lifetime) {
         histogram.buckets[10] = 99;
@@ -48,6 +56,10 @@ fn all_facts() -> Facts {
     }
     host.endings[TcpState::Established.index()][1] = 5;
     host.retransmits = [4; 4];
+    host
+}
+
+fn sample() -> Sample {
     let mut counters = NetCounters::default();
     counters.sock.tw = 100;
     let own = NamespaceSample {
@@ -55,14 +67,14 @@ fn all_facts() -> Facts {
         is_own: true,
         is_alive: true,
         counters: Some(counters),
-        survey: Some(Arc::new(Survey { groups, tuples: vec![tuple], ..Survey::default() })),
+        survey: Some(Arc::new(survey())),
         ..NamespaceSample::default()
     };
     let process = Process { pid: 7, command: Some("leaky".into()), ..Process::default() };
     let listener = ListenerSample {
         id: 1,
         netns: 1,
-        local: end,
+        local: end(),
         v6_only: false,
         pid: Some(7),
         uid: None,
@@ -76,34 +88,39 @@ fn all_facts() -> Facts {
     };
     let remote = RemoteSample {
         netns: 1,
-        address: end.ip(),
+        address: end().ip(),
         port: 443,
         is_client: false,
         pid: None,
         counts: RemoteCounts::default(),
     };
-    let sample = Sample {
+    let limits = HostLimits {
+        memory_limits: Some([1, 2, 3]),
+        memory: Some(1),
+        orphans: Some(5),
+        max_orphans: Some(50),
+    };
+    Sample {
         at: SystemTime::UNIX_EPOCH,
         elapsed: Duration::from_secs(1),
         source: SourceKind::Ebpf,
         namespaces: vec![own],
-        host: Some(Box::new(host)),
+        host: Some(Box::new(host())),
         reset_reasons: vec![("NO_SOCKET".into(), 3)],
         listeners: vec![listener],
         remotes: vec![remote],
         processes: BTreeMap::from([(7, Arc::new(process))]),
-        limits: HostLimits {
-            memory_limits: Some([1, 2, 3]),
-            memory: Some(1),
-            orphans: Some(5),
-            max_orphans: Some(50),
-        },
+        limits,
         programs: Vec::new(),
         lost_fields: Vec::new(),
         ring: RingSample::default(),
         problems: Vec::new(),
         kernel_memory: None,
-    };
+    }
+}
+
+/// Everything that a daemon can know.
+fn all_facts() -> Facts {
     let numbers = |name: &str| match name {
         "net.ipv4.ip_local_port_range" => "32768 60999",
         "net.ipv4.tcp_rto_max_ms" => "120000",
@@ -117,18 +134,14 @@ fn all_facts() -> Facts {
         "net.ipv4.tcp_keepalive_probes" => "9",
         _ => "1000",
     };
+    let moved = Moved { from: TcpState::Established, to: TcpState::CloseWait, count: 40, rate: Some(1.5) };
     Facts {
-        sample: Some(Arc::new(sample)),
+        sample: Some(Arc::new(sample())),
         netns: None,
         counts: [Some(17); TcpState::COUNT],
         half_open: Some(2),
         fin_wait2_minis: Some(3),
-        transitions: Some(vec![Moved {
-            from: TcpState::Established,
-            to: TcpState::CloseWait,
-            count: 40,
-            rate: Some(1.5),
-        }]),
+        transitions: Some(vec![moved]),
         findings: Some(Kind::ALL.map(finding).into()),
         settings: settings().map(|name| (name.to_owned(), Setting::Value(numbers(name).into()))).collect(),
     }
@@ -208,7 +221,7 @@ fn lists_stand_alone() {
             Piece::Text(_) => None,
         });
         for name in names {
-            let is_list = fill::fill(&format!("{{{name}}}"), &facts).0.starts_with("- ");
+            let is_list = fill::fill(&format!("{{{name}}}"), &facts).1[0].text.starts_with("- ");
             let stands_alone = text.contains(&format!("\n\n{{{name}}}\n"));
             assert!(!is_list || stands_alone, "{}: {name} is a list", page.topic);
         }
