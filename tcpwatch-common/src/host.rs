@@ -56,21 +56,26 @@ pub const RESET_REASONS: usize = 128;
 /// Transitions that can be between the two programs: a task's, and one that interrupted it.
 pub const DONE: usize = 2;
 
+/// Notes of tasks, where each can be preempted in the middle of a transition; a power of two, as many as there are
+/// process ids on most hosts.
+pub const TASK_NOTES: u32 = 1 << 16;
+pub const TASK_NOTES_MASK: u32 = TASK_NOTES - 1;
+
 /// One CPU's counters.
 ///
-/// There are two records: one for events as such, and one for events that interrupted the counting of another on
-/// the same CPU. So each record has one writer at a time, and adds without atomic instructions.
+/// There is a record for each program that counts transitions, as the kernel lets each run once at a time on a CPU. So
+/// a record has one writer at a time, and adds without atomic instructions.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct HostCounters {
-    /// 1 while this CPU is counting a transition.
+    /// 1 while this CPU's first program is running.
     pub busy: u64,
     /// Where numbers are put and taken out again so that the verifier forgets what they were.
     pub scratch: [u64; 3],
     /// The namespace that this CPU met last, and its row.
     pub last_namespace: [u64; 2],
-    /// Transitions that the first program has counted and the second has not yet seen, each by a number: a task's, and
-    /// one that interrupted it. 0 is none.
+    /// Transitions that were counted and that the last program has not yet seen, each by a number: a task's, and one
+    /// that interrupted it. 0 is none.
     pub done: [u64; DONE],
     /// How long sockets stayed in a state, by [`TcpState::index`], observed when they leave it.
     pub time_in_state: [Histogram; TcpState::COUNT],
@@ -97,7 +102,7 @@ pub struct HostCounters {
     pub mptcp: [u64; TcpState::COUNT],
     /// Transitions that the machine calls illegal.
     pub illegal: u64,
-    /// Transitions that the first program missed, as they interrupted it, and the second counted.
+    /// Transitions that the first program missed, as they interrupted it, and another counted.
     pub nested: u64,
     /// An event's old state was not the socket's last known state.
     pub gaps: u64,
@@ -124,8 +129,11 @@ const _: () = assert!(size_of::<Histogram>() == 328);
 const _: () = assert!(size_of::<HostCounters>().is_multiple_of(8));
 
 impl HostCounters {
-    /// Records per CPU.
-    pub const RECORDS: u32 = 2;
+    /// Records per CPU: one for each program that counts transitions, of which there are more where tasks can be
+    /// preempted in the middle of a tracepoint.
+    pub const fn records(preemptible: bool) -> u32 {
+        if preemptible { 4 } else { 2 }
+    }
 
     /// The record is nothing but counters of 64 bits.
     pub const WORDS: usize = size_of::<Self>() / 8;

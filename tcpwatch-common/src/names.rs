@@ -3,6 +3,8 @@
 pub mod program {
     pub const TRANSITION: &str = "transition";
     pub const TRANSITION_NESTED: &str = "transition_nested";
+    pub const TRANSITION_THIRD: &str = "transition_third";
+    pub const TRANSITION_FOURTH: &str = "transition_fourth";
     pub const RETRANSMIT: &str = "retransmit";
     pub const RETRANSMIT_SYNACK: &str = "retransmit_synack";
     pub const RESET_SENT: &str = "reset_sent";
@@ -24,6 +26,7 @@ pub mod map {
     pub const ADOPTED: &str = "ADOPTED";
     pub const ILLEGAL: &str = "ILLEGAL";
     pub const HOST: &str = "HOST";
+    pub const TASK_NOTES: &str = "TASK_NOTES";
     pub const RESET_REASONS: &str = "RESET_REASONS";
     pub const LISTENERS: &str = "LISTENERS";
     pub const REMOTES: &str = "REMOTES";
@@ -43,6 +46,7 @@ pub mod global {
     pub const RESET_ARGS: &str = "RESET_ARGS";
     pub const RETRANSMIT_ARGS: &str = "RETRANSMIT_ARGS";
     pub const TCP_CAST: &str = "TCP_CAST";
+    pub const PREEMPTIBLE: &str = "PREEMPTIBLE";
     pub const SALT: &str = "SALT";
     pub const RING_QUARTER: &str = "RING_QUARTER";
 }

@@ -40,7 +40,13 @@ pub(crate) static ILLEGAL: HashMap<u64, u64> = HashMap::with_max_entries(1024, 0
 
 /// The host's counters.
 #[map]
-pub(crate) static HOST: PerCpuArray<HostCounters> = PerCpuArray::with_max_entries(HostCounters::RECORDS, 0);
+pub(crate) static HOST: PerCpuArray<HostCounters> =
+    PerCpuArray::with_max_entries(HostCounters::records(false), 0);
+
+/// The event that each task is in the midst of, as far as it has been counted; by a number made of the task's. The
+/// loader makes it large where [`PREEMPTIBLE`] is set; elsewhere nobody looks.
+#[map]
+pub(crate) static TASK_NOTES: Array<u64> = Array::with_max_entries(1, 0);
 
 /// Resets sent, by the kernel's number for the reason.
 #[map]
@@ -107,6 +113,10 @@ static RETRANSMIT_ARGS: u32 = 2;
 #[unsafe(no_mangle)]
 static TCP_CAST: u32 = 0;
 
+/// 1 if tasks can be preempted in the middle of a tracepoint.
+#[unsafe(no_mangle)]
+static PREEMPTIBLE: u32 = 0;
+
 /// A secret that makes socket ids useless for finding kernel addresses.
 #[unsafe(no_mangle)]
 static SALT: u64 = 0;
@@ -130,6 +140,7 @@ global!(set_mask, u32, SET_MASK);
 global!(reset_args, u32, RESET_ARGS);
 global!(retransmit_args, u32, RETRANSMIT_ARGS);
 global!(tcp_cast, u32, TCP_CAST);
+global!(preemptible, u32, PREEMPTIBLE);
 global!(salt, u64, SALT);
 global!(ring_quarter, u64, RING_QUARTER);
 

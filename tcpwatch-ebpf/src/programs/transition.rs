@@ -1,10 +1,9 @@
-//! Every change of a TCP socket's state.
+//! Every change of a TCP socket's state. The programs that run this are in [`nested`](super::nested).
 //!
 //! `inet_sock_set_state` fires before the new state is stored, for every full socket and for TCP, MPTCP, SCTP and
 //! DCCP alike. Request and TIME_WAIT mini-sockets never fire it.
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
-use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use tcpwatch_common::cell;
 use tcpwatch_common::event::{Control, Kind, NO_CAUSE, UNKNOWN, phase};
@@ -15,9 +14,8 @@ use tcpwatch_common::socket::{BIRTH_UNKNOWN, Meta, PASSIVE, ROLE_UNKNOWN, SINCE_
 use tcpwatch_common::state::TcpState;
 
 use crate::emit::{self, Fact};
-use crate::maps::{ADOPTED, CELLS, CONTROL, HOST, ILLEGAL};
+use crate::maps::{ADOPTED, CELLS, CONTROL, ILLEGAL};
 use crate::namespace::row_of;
-use crate::programs::nested::{self, Level};
 use crate::programs::{add, add_shared, ending, listener, observe};
 use crate::read::Typed;
 use crate::table::{self, Place, launder};
@@ -30,59 +28,13 @@ const LISTEN: u64 = TcpState::Listen as u64;
 /// A transition sooner after another is taken for part of the same call of the kernel.
 const SAME_CALL_NS: u64 = 20_000;
 
-/// Counts a transition.
-#[btf_tracepoint(function = "inet_sock_set_state")]
-pub(crate) fn transition(ctx: BtfTracePointContext) -> i32 {
-    let Some(first) = HOST.get_ptr_mut(0) else { return 0 };
-    // SAFETY: the record of this CPU; see `HostCounters` for who writes it.
-    let first = unsafe { &mut *first };
-    on_event(first, &ctx);
-    nested::note(first, level(&ctx), event_key(&ctx));
-    0
-}
-
-/// Counts the transitions that [`transition`] missed: see [`nested`].
-#[btf_tracepoint(function = "inet_sock_set_state")]
-pub(crate) fn transition_nested(ctx: BtfTracePointContext) -> i32 {
-    let Some(first) = HOST.get_ptr_mut(0) else { return 0 };
-    // SAFETY: as above.
-    let first = unsafe { &mut *first };
-    let level = level(&ctx);
-    if !nested::was_noted(first, level, event_key(&ctx)) {
-        add_shared(Some(&mut first.nested), 1);
-        on_event(first, &ctx);
-    }
-    nested::forget_above(first, level);
-    0
-}
-
-/// What the event can interrupt. A task changes a socket that it has locked; then interrupts leave that socket alone,
-/// and the sockets that they change are not locked so.
+/// Counts one event in `host`, a record that nobody else writes meanwhile.
 #[inline(always)]
-fn level(ctx: &BtfTracePointContext) -> Level {
-    let socket = Typed(ctx.arg::<*const u8>(0));
-    if socket.load::<u32>(Field::LockOwned) == 0 { Level::Interrupt } else { Level::Task }
-}
-
-/// A number for this event, not 0, and different from any other that can be under way on this CPU.
-#[inline(always)]
-fn event_key(ctx: &BtfTracePointContext) -> u64 {
-    let socket = Typed(ctx.arg::<*const u8>(0)).identity();
-    (socket << 8) ^ (ctx.arg::<u64>(1) << 4) ^ ctx.arg::<u64>(2)
-}
-
-#[inline(always)]
-fn on_event(first: &mut HostCounters, ctx: &BtfTracePointContext) {
+pub(super) fn on_event(host: &mut HostCounters, ctx: &BtfTracePointContext) {
     let Some(control) = CONTROL.get(0) else { return };
     if control.phase == phase::IDLE {
         return;
     }
-    let nested = nested::busy(first);
-    let record = if nested == 0 { Some(&raw mut *first) } else { HOST.get_ptr_mut(1) };
-    let Some(record) = record else { return };
-    // SAFETY: this CPU's second record has one writer: nothing interrupts what has interrupted the first.
-    let host = unsafe { &mut *record };
-    nested::set_busy(first, 1);
     let socket = Typed(ctx.arg::<*const u8>(0));
     let old = ctx.arg::<u64>(1);
     let new = ctx.arg::<u64>(2);
@@ -95,7 +47,6 @@ fn on_event(first: &mut HostCounters, ctx: &BtfTracePointContext) {
         IPPROTO_MPTCP => add(host.mptcp.get_mut(new.wrapping_sub(1) as usize), 1),
         _ => {}
     }
-    nested::set_busy(first, nested);
 }
 
 /// One event.

@@ -38,7 +38,7 @@ pub struct Program {
     pub lost: Option<&'static str>,
 }
 
-/// Every program that the daemon loads.
+/// Every program that the daemon loads on any kernel.
 pub const PROGRAMS: [Program; 11] = [
     Program { name: program::TRANSITION, hook: Hook::Tracepoint("inet_sock_set_state"), lost: None },
     // After `transition`: programs run in the order in which they are attached.
@@ -88,6 +88,22 @@ pub const PROGRAMS: [Program; 11] = [
     Program { name: program::POLL, hook: Hook::Call, lost: Some("SYN queues of listeners") },
 ];
 
+/// Those that it also loads where tasks can be preempted in the middle of a tracepoint.
+const PREEMPTED: [Program; 2] = [
+    Program {
+        name: program::TRANSITION_THIRD,
+        hook: Hook::Tracepoint("inet_sock_set_state"),
+        lost: Some(LOST_PREEMPTED),
+    },
+    Program {
+        name: program::TRANSITION_FOURTH,
+        hook: Hook::Tracepoint("inet_sock_set_state"),
+        lost: Some(LOST_PREEMPTED),
+    },
+];
+
+const LOST_PREEMPTED: &str = "transitions made while several tasks are preempted in the midst of another";
+
 /// Only loaded by the benchmark.
 pub(super) const EMPTY: Program =
     Program { name: program::EMPTY, hook: Hook::Tracepoint("inet_sock_set_state"), lost: Some("nothing") };
@@ -112,9 +128,11 @@ impl ProgramStatus {
 
 /// Loads and attaches every program that this kernel takes: first all are loaded, which takes long, then all are
 /// attached.
-pub(super) fn attach_all(ebpf: &mut Ebpf, btf: &Btf) -> Vec<ProgramStatus> {
-    let loaded: Vec<_> = PROGRAMS.iter().map(|program| load(ebpf, btf, program)).collect();
-    let attached = PROGRAMS.iter().zip(loaded).map(|(program, loaded)| {
+pub(super) fn attach_all(ebpf: &mut Ebpf, btf: &Btf, is_preemptible: bool) -> Vec<ProgramStatus> {
+    let more: &[Program] = if is_preemptible { &PREEMPTED } else { &[] };
+    let programs = || PROGRAMS.iter().chain(more);
+    let loaded: Vec<_> = programs().map(|program| load(ebpf, btf, program)).collect();
+    let attached = programs().zip(loaded).map(|(program, loaded)| {
         let attached = loaded.and_then(|fd| attach(ebpf, program).map(|()| fd));
         status(program, attached)
     });

@@ -7,6 +7,7 @@ use aya::maps::{Array, MapError, Queue};
 use aya::{Ebpf, EbpfError, EbpfLoader, include_bytes_aligned};
 use aya_log::EbpfLogger;
 use tcpwatch_common::event::{Control, phase};
+use tcpwatch_common::host::{HostCounters, TASK_NOTES};
 use tcpwatch_common::names::{global, map};
 use tcpwatch_common::socket::WAYS;
 
@@ -82,6 +83,8 @@ pub struct Kernel {
     wanted: Control,
     /// Diagnostics of the programs themselves, if they were asked for.
     logger: Option<EbpfLogger<&'static dyn log::Log>>,
+    /// How many records of the host's counters each CPU has.
+    pub(super) records: u32,
 }
 
 impl Kernel {
@@ -95,7 +98,8 @@ impl Kernel {
         let mut ebpf = load_object(options, &types, &offsets)?;
         fill_rows(&mut ebpf, options.namespaces)?;
         let mut control = take_control(&mut ebpf)?;
-        let programs = attach::attach_all(&mut ebpf, &btf);
+        let is_preemptible = is_preemptible(&types);
+        let programs = attach::attach_all(&mut ebpf, &btf, is_preemptible);
         for program in &programs {
             if let (None, Some(error)) = (program.lost, &program.error) {
                 return Err(LoadError::Required { name: program.name, error: error.clone() });
@@ -107,7 +111,8 @@ impl Kernel {
         set_control(&mut control, &wanted)?;
         let reset_reasons = reset_reasons(&types);
         let logger = if options.log { logger(&mut ebpf) } else { None };
-        Ok(Self { ebpf, programs, lost_fields, reset_reasons, control, wanted, logger })
+        let records = HostCounters::records(is_preemptible);
+        Ok(Self { ebpf, programs, lost_fields, reset_reasons, control, wanted, logger, records })
     }
 
     /// Hands on what the programs themselves logged.
@@ -175,6 +180,8 @@ fn load_object(
     let (reset_args, retransmit_args) = (arguments("tcp_send_reset"), arguments("tcp_retransmit_skb"));
     let (set_mask, quarter) = (sets - 1, u64::from(options.ring_bytes / 4));
     let tcp_cast = u32::from(types.has_function("bpf_skc_to_tcp_sock"));
+    let is_preemptible = is_preemptible(types);
+    let (preemptible, notes) = (u32::from(is_preemptible), if is_preemptible { TASK_NOTES } else { 1 });
     let salt = salt();
     let log_level: u8 = if options.log { 0xff } else { 0 };
     EbpfLoader::new()
@@ -184,17 +191,26 @@ fn load_object(
         .map_max_entries(map::CELLS, rows)
         .map_max_entries(map::ADOPTED, rows)
         .map_max_entries(map::LISTENERS, options.listeners)
+        .map_max_entries(map::HOST, HostCounters::records(is_preemptible))
+        .map_max_entries(map::TASK_NOTES, notes)
         .map_max_entries(map::EVENTS, options.ring_bytes)
         .override_global(global::OFFSETS, offsets, true)
         .override_global(global::SET_MASK, &set_mask, true)
         .override_global(global::RESET_ARGS, &reset_args, true)
         .override_global(global::RETRANSMIT_ARGS, &retransmit_args, true)
         .override_global(global::TCP_CAST, &tcp_cast, true)
+        .override_global(global::PREEMPTIBLE, &preemptible, true)
         .override_global(global::SALT, &salt, true)
         .override_global(global::RING_QUARTER, &quarter, true)
         .override_global("AYA_LOG_LEVEL", &log_level, false)
         .load(OBJECT)
         .map_err(|source| LoadError::Maps { source, hint: HINT })
+}
+
+/// Whether tasks can be preempted in the middle of a tracepoint. Kernels where they can protect tracepoints by SRCU
+/// instead, and wait for its grace periods by this field.
+fn is_preemptible(types: &Btf) -> bool {
+    types.member("tp_transition_snapshot", "srcu_gp").is_ok()
 }
 
 /// Diagnostics are no reason not to run.

@@ -170,7 +170,7 @@ impl RingSample {
 }
 
 impl Sample {
-    /// Transitions that happened and were counted by neither program.
+    /// Transitions that happened and were counted by no program.
     pub fn missed_transitions(&self) -> u64 {
         let missed = |name| self.programs.iter().find(|program| program.name == name).map_or(0, |p| p.missed);
         let recovered = self.host.as_ref().map_or(0, |host| host.nested);

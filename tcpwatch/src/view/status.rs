@@ -76,7 +76,7 @@ pub struct Ring {
 pub struct Losses {
     /// Transitions that neither program counted.
     pub missed_transitions: u64,
-    /// Transitions that the first program missed and the second counted: not lost.
+    /// Transitions that the first program missed and another counted: not lost.
     pub recovered_transitions: u64,
     /// Events that did not follow from the socket's last known state.
     pub gaps: u64,

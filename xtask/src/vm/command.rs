@@ -30,10 +30,7 @@ pub fn live(project: &Project, suites: &[String]) -> Result<()> {
     let suites = if suites.is_empty() { super::default_suites() } else { suites.to_vec() };
     let guest = format!("/{LIVE}");
     // One virtual processor, so one test at a time.
-    // Linux 7 lets tasks be preempted within a tracepoint, so that both state-change programs can be skipped at once
-    // and counts under churn are not exact there: a known limit in ARCHITECTURE.md. All other tests run.
-    let command =
-        format!("case $(uname -r) in 7.*) skip='--skip churn';; esac; {guest} --test-threads=1 $skip");
+    let command = format!("{guest} --test-threads=1");
     let files = [(build(project)?, guest)];
     let payload = Payload { files: &files, command: &command, timeout: TIMEOUT };
     let outcomes = super::run(&project.target.join("vm"), &suites, &payload)?;

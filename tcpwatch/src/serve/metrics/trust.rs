@@ -39,7 +39,7 @@ fn lost(host: &HostCounters, sample: &Sample) -> Family {
 fn recovered(host: &HostCounters) -> Family {
     Family::counter(
         "tcpwatch_transitions_recovered_total",
-        "Transitions that the first eBPF program missed and the second counted: nothing is lost",
+        "Transitions that the first eBPF program missed and another counted: nothing is lost",
     )
     .only(Some(number(host.nested)))
 }

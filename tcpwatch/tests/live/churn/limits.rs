@@ -8,7 +8,7 @@ use tcpwatch_common::cell;
 use tcpwatch_common::event::{Filter, Kind};
 
 use super::traffic::Traffic;
-use super::{Idle, alone, ours, theirs};
+use super::{Idle, add, alone, ours, theirs};
 use crate::held::figures::{Watcher, assert_never_negative, sample, small, states};
 use crate::support::netns::Netns;
 
@@ -46,12 +46,6 @@ impl Bare {
             add(&mut sum, ours(&self.counters.cells(row).expect("read a row")));
         }
         sum
-    }
-}
-
-fn add(sum: &mut [u64; 4], more: [u64; 4]) {
-    for (sum, more) in sum.iter_mut().zip(more) {
-        *sum += more;
     }
 }
 

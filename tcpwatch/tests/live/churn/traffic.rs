@@ -1,12 +1,16 @@
 //! Short connections in every way they can end, by a client and a server thread.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
+
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use crate::support::netns::Netns;
 use crate::support::sock;
@@ -56,6 +60,24 @@ pub fn is_small() -> bool {
         || !Path::new(env!("CARGO_BIN_EXE_tcpwatch")).exists()
 }
 
+/// Spreads the packets of the loopback device over the first two CPUs. They then come by interrupts, at any instant,
+/// where otherwise the sender's own call delivers them.
+pub fn steer(ns: &Netns) {
+    ns.run(|| {
+        // SAFETY: only this thread, which ends with this function, gets another mount namespace.
+        unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.expect("make a mount namespace");
+        let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+        mount_change("/", private).expect("keep mounts private");
+        // It shows the devices of the namespace in which it is mounted.
+        mount("sysfs", "/sys", "sysfs", MountFlags::empty(), None).expect("mount sysfs");
+        let cpus = if thread::available_parallelism().is_ok_and(|cpus| cpus.get() > 1) { "3" } else { "1" };
+        // A kernel without packet steering delivers as it does.
+        if let Err(error) = fs::write("/sys/class/net/lo/queues/rx-0/rps_cpus", cpus) {
+            println!("packets cannot be steered: {error}");
+        }
+    });
+}
+
 /// A client and a server at work.
 pub struct Traffic {
     client: JoinHandle<u32>,
@@ -84,7 +106,7 @@ impl Traffic {
                 }
                 made += 1;
             }
-            let mut last = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("connect to stop");
+            let mut last = TcpStream::connect((address(lane, made), port)).expect("connect to stop");
             last.write_all(&[STOP]).expect("tell the server to stop");
             made + 1
         });
@@ -103,6 +125,11 @@ impl Traffic {
         self.stop.store(true, Ordering::Relaxed);
         self.finish()
     }
+}
+
+/// Whether a server of these tests has this address.
+pub fn is_ours(address: Ipv4Addr) -> bool {
+    matches!(address.octets(), [127, lane, ..] if lane > 0)
 }
 
 fn address(lane: u8, made: u32) -> std::net::IpAddr {

@@ -80,7 +80,8 @@ fn doctor_lists_every_program() {
     let checkup = json(&ended);
     let programs = checkup["programs"].as_array().expect("programs");
     let names: Vec<&str> = programs.iter().filter_map(|program| program["name"].as_str()).collect();
-    assert_eq!(names, PROGRAMS.map(|program| program.name));
+    // Some kernels get more.
+    assert!(names.starts_with(&PROGRAMS.map(|program| program.name)), "{names:?}");
     assert_eq!(checkup["error"], Value::Null);
     let is_lost = programs.iter().any(|program| !program["error"].is_null());
     let is_lost = is_lost || checkup["lost_fields"].as_array().is_some_and(|fields| !fields.is_empty());

@@ -19,8 +19,8 @@ use crate::support::netns::Netns;
 use crate::support::states::proc_states;
 
 /// How long the kernel may take to come to rest: softirqs of a slow machine, and timers of a second.
-const PATIENCE: Duration = Duration::from_secs(20);
-const PAUSE: Duration = Duration::from_millis(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PAUSE: Duration = Duration::from_millis(20);
 
 /// Small maps, which are enough for every test and quick to make.
 pub fn small() -> Options {
@@ -165,7 +165,7 @@ fn details(report: &Report, ns: &Netns) -> String {
 }
 
 /// What the programs themselves know to be lost.
-fn losses(report: &Report) -> String {
+pub fn losses(report: &Report) -> String {
     let missed: Vec<_> = report.sample.programs.iter().map(|program| program.missed).collect();
     let Some(host) = &report.sample.host else { return "no host counters".into() };
     let (gaps, illegal, untracked, recovered) = (host.gaps, host.illegal, host.untracked, host.nested);
