@@ -55,6 +55,7 @@ pub enum Field {
     LastSent,
     LastReceived,
     Retransmitted,
+    Retries,
     RequestAcked,
     FileInode,
     FilePrivate,
@@ -76,7 +77,7 @@ pub struct Place {
 }
 
 /// Number of fields.
-pub const COUNT: usize = 50;
+pub const COUNT: usize = 51;
 
 /// The offset of a bitfield: its first byte, and how far its lowest bit is from that byte's.
 pub const fn bit_offset(byte: u16, shift: u16) -> u16 {
@@ -191,6 +192,13 @@ pub const PLACES: [Place; COUNT] = [
         "applications that do not read",
     ),
     optional(Field::Retransmitted, "tcp_sock", "total_retrans", 4, "retransmits of single sockets"),
+    optional(
+        Field::Retries,
+        "inet_connection_sock",
+        "icsk_retransmits",
+        1,
+        "peers that are slow, told from silent ones",
+    ),
     optional(Field::RequestAcked, "inet_request_sock", "acked", 0, "clients whose last ACK was dropped"),
     optional(Field::FileInode, "file", "f_inode", 8, OWNERS),
     optional(Field::FilePrivate, "file", "private_data", 8, OWNERS),

@@ -120,7 +120,9 @@ fn find_trouble(facts: &mut Facts, tcp: Typed, request: &Request) {
     let since = |field: Field| u64::from(bounded(now.wrapping_sub(tcp.load(field))));
     let (ack, sent) = (since(Field::LastAck), since(Field::LastSent));
     if tcp.load::<u32>(Field::PacketsOut) != 0 {
-        if ack >= request.unacknowledged_ticks && sent < ack {
+        // One that is only about to answer has not been asked twice.
+        let again = !has(Field::Retries) || tcp.load::<u8>(Field::Retries) != 0;
+        if again && ack >= request.unacknowledged_ticks && sent < ack {
             facts.trouble = trouble::UNACKNOWLEDGED;
         }
     } else if facts.unsent != 0 {

@@ -52,6 +52,7 @@ pub(super) struct Surveyor {
 
 struct Kept {
     survey: Arc<Survey>,
+    was_suspicious: bool,
     due: Instant,
     due_if_suspicious: Instant,
 }
@@ -146,7 +147,9 @@ impl Surveyor {
         }
         let Some(kept) = self.kept.get(&inode) else { return true };
         let now = Instant::now();
-        now >= kept.due || (now >= kept.due_if_suspicious && self.is_suspicious(counts))
+        // Once more when a suspicion ends, so that what was found does not stay.
+        let is_interesting = kept.was_suspicious || self.is_suspicious(counts);
+        now >= kept.due || (now >= kept.due_if_suspicious && is_interesting)
     }
 
     /// Walks the sockets of the calling thread's namespace.
@@ -184,6 +187,7 @@ impl Surveyor {
         let cost = now - started;
         let kept = Kept {
             survey: Arc::new(survey),
+            was_suspicious: self.is_suspicious(counts),
             due: now + EVERY.max(cost * SHARE),
             due_if_suspicious: now + SUSPICIOUS_EVERY.max(cost * SUSPICIOUS_SHARE),
         };

@@ -16,5 +16,6 @@ mod daemon;
 mod facts;
 mod held;
 mod retire;
+mod scenarios;
 mod transitions;
 mod watch;

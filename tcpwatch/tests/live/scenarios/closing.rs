@@ -2,10 +2,11 @@
 
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tcpwatch::detect::Thresholds;
-use tcpwatch::finding::Kind;
+use tcpwatch::finding::{Evidence, Kind};
 use tcpwatch_common::TcpState;
 
 use super::{Scene, count, of, owner};
@@ -104,32 +105,125 @@ fn close_waits_that_come_and_go() {
     });
 }
 
+/// Connections to one service of the peer, which has no room for what is sent.
+fn full<'a>(tun: &'a Tun, ns: &Netns, count: usize) -> Vec<(Peer<'a>, TcpStream)> {
+    let service = SocketAddr::new(peer_ip(false), 443);
+    let connections = (0..count).map(|_| {
+        let mut peer = Peer::new(tun, service, SocketAddr::new(kernel_ip(false), 0));
+        let mut stream = ns.run(|| sock::connect_start(service)).expect("connect");
+        peer.accept_from_kernel();
+        peer.window = 0;
+        peer.ack();
+        std::thread::sleep(Duration::from_millis(5));
+        stream.write_all(b"no room").expect("write");
+        (peer, stream)
+    });
+    connections.collect()
+}
+
 #[test]
-fn a_peer_that_vanishes_while_it_is_being_closed() {
+fn peers_that_answer_and_never_let_go() {
     let ns = Netns::new("stuck");
+    ns.sysctl("net.ipv4.tcp_orphan_retries", "1");
+    let tun = Tun::new(&ns, "tun0");
+    let mut scene = Scene::with(impatient());
+    let (peers, streams): (Vec<_>, Vec<_>) = full(&tun, &ns, 8).into_iter().unzip();
+    drop(streams);
+    assert_eq!(ns.run(proc_states)[TcpState::FinWait1 as usize], 8);
+    let (stop, tun) = (AtomicBool::new(false), &tun);
+    std::thread::scope(|scope| {
+        let answering = scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                let Some(probe) = tun.recv(Duration::from_millis(50)) else { continue };
+                // There is still no room, says each.
+                peers.iter().filter(|peer| peer.remote == probe.src).for_each(Peer::ack);
+            }
+        });
+        let found = scene.expect(&ns, Kind::ClosingStuck, |found| count(found, "aged") == 8);
+        stop.store(true, Ordering::Relaxed);
+        answering.join().expect("no panic");
+        assert_eq!(found.seen.evidence[0], ("state", Evidence::Text("fin_wait1".into())));
+        assert_eq!(count(&found, "unsent_bytes"), 8 * 8, "with the FINs");
+    });
+}
+
+#[test]
+fn peers_that_vanish_while_they_are_closed_are_given_up_in_time() {
+    let ns = Netns::new("giveup");
     ns.sysctl("net.ipv4.tcp_orphan_retries", "2");
     let tun = Tun::new(&ns, "tun0");
     let mut scene = Scene::with(impatient());
-    let gone: Vec<_> = (0..8)
-        .map(|port| {
-            let remote = SocketAddr::new(peer_ip(false), 443);
-            let local = SocketAddr::new(kernel_ip(false), 31_000 + port);
-            let mut peer = Peer::new(&tun, remote, local);
-            let stream = ns.run(|| sock::bind_connect_start(local, remote)).expect("connect");
-            peer.accept_from_kernel();
-            (peer, stream)
-        })
-        .collect();
-    // In time: nothing to tell.
-    scene.expect_nothing(&ns, Duration::from_secs(2));
-    // Data that nobody acknowledges keeps the FIN from being sent, and with an owner there is no limit but retries2.
-    for (_, stream) in &gone {
-        rustix::net::sockopt::set_tcp_user_timeout(stream, 60_000).expect("user timeout");
-        stream.shutdown(std::net::Shutdown::Write).expect("shutdown");
-    }
-    let states = ns.run(proc_states);
-    assert_eq!(states[TcpState::FinWait1 as usize], 8);
+    let gone = full(&tun, &ns, 8);
     drop(gone);
-    // As orphans they get two retries: gone within seconds, and before that not beyond what is allowed.
+    assert_eq!(ns.run(proc_states)[TcpState::FinWait1 as usize], 8);
+    scene.expect_nothing(&ns, Duration::from_secs(8));
+    assert_eq!(ns.run(proc_states)[TcpState::FinWait1 as usize], 0);
+}
+
+#[test]
+fn short_connections_fill_the_buckets_of_whoever_closes_first() {
+    for closes_first in ["server_here", "client_here"] {
+        let ns = Netns::new("storm");
+        ns.sysctl("net.ipv4.tcp_max_tw_buckets", "100");
+        let mut scene = Scene::open();
+        let (listener, address) = listen(&ns, 64);
+        for _ in 0..300 {
+            let client = ns.run(|| TcpStream::connect(address)).expect("connect");
+            let (server, _) = sock::accept(&listener, TIMEOUT).expect("accept");
+            let (first, last) =
+                if closes_first == "server_here" { (server, client) } else { (client, server) };
+            drop(first);
+            wait_state(&last, TcpState::CloseWait as u8);
+            drop(last);
+        }
+        let found = scene.expect(&ns, Kind::TimeWaitStorm, |found| count(found, "overflows") > 0);
+        assert_eq!(found.seen.verdict, Some("overflow"));
+        assert_eq!(count(&found, "overflows"), ns.snmp()["TcpExt.TCPTimeWaitOverflow"]);
+        assert_eq!((count(&found, "time_wait"), count(&found, "max_tw_buckets")), (100, 100));
+        let told = found.seen.evidence.iter().find(|(name, _)| *name == "closes_first");
+        assert_eq!(told, Some(&("closes_first", Evidence::Text(closes_first.into()))));
+    }
+}
+
+#[test]
+fn ports_toward_one_destination_run_out() {
+    let ns = Netns::new("ports");
+    ns.sysctl("net.ipv4.ip_local_port_range", "40000 40199");
+    let mut thresholds = Thresholds::default();
+    thresholds.port_exhaustion.min_used = 100;
+    let mut scene = Scene::with(thresholds);
+    let (listener, address) = listen(&ns, 64);
+    // Half of them stay open, the others are in TIME_WAIT here, which closes first.
+    let mut open = Vec::new();
+    for number in 0..190 {
+        let client = ns.run(|| TcpStream::connect(address)).expect("connect");
+        let (server, _) = sock::accept(&listener, TIMEOUT).expect("accept");
+        if number < 120 {
+            drop(client);
+            wait_state(&server, TcpState::CloseWait as u8);
+        } else {
+            open.push((client, server));
+        }
+    }
+    let found = scene.expect(&ns, Kind::PortExhaustion, |found| count(found, "used") >= 190);
+    assert_eq!((found.seen.verdict, found.seen.subject.destination), (Some("time_wait"), Some(address)));
+    assert_eq!((count(&found, "used"), count(&found, "time_wait"), count(&found, "ports")), (190, 120, 200));
+    assert_eq!(owner(&found), Some(std::process::id()));
+}
+
+#[test]
+fn the_same_number_of_ports_over_many_destinations() {
+    let ns = Netns::new("spread");
+    ns.sysctl("net.ipv4.ip_local_port_range", "40000 40199");
+    let mut thresholds = Thresholds::default();
+    thresholds.port_exhaustion.min_used = 100;
+    let mut scene = Scene::with(thresholds);
+    let listeners: Vec<_> = (0..10).map(|_| listen(&ns, 64)).collect();
+    let mut open = Vec::new();
+    for number in 0..190 {
+        let (listener, address) = &listeners[number % 10];
+        let client = ns.run(|| TcpStream::connect(address)).expect("connect");
+        open.push((client, sock::accept(listener, TIMEOUT).expect("accept")));
+    }
     scene.expect_nothing(&ns, Duration::from_secs(4));
 }
