@@ -117,7 +117,9 @@ fn flag(lately: &Lately<'_>, ends: &Ends<'_>, limits: &Limits) -> Option<Candida
     }
     let reasons = Reasons::new(lately, ends.netns);
     let (sent, received) = (ends.counts.resets_sent, received(&ends.counts));
-    let cause = if received > sent { Cause::PeerResets } else { reasons.main() };
+    // Over loopback the remote end is here as well, so the counters tell of it.
+    let is_elsewhere = received > sent && !ends.worst.address.is_loopback();
+    let cause = if is_elsewhere { Cause::PeerResets } else { reasons.main() };
     let rate = tell::number(count) / lately.seconds();
     let subject = ends.subject(lately.now);
     let who = tell::who(subject.owner.as_deref());

@@ -47,6 +47,11 @@ fn over_loopback_both_ends_are_one_service() {
     let found = detect(&remotes(&counters(60, 0, 60), ends.into()), &Limits::default());
     let [one] = found.as_slice() else { panic!("{found:?}") };
     assert_eq!((one.verdict, one.key.as_str()), (Some("application_aborts"), "7:clients-of-8080"));
+    // Of which only the received ones were seen.
+    let mut received = client(1, resets(0, 60));
+    received.address = std::net::Ipv4Addr::LOCALHOST.into();
+    let found = detect(&remotes(&counters(0, 60, 60), vec![received]), &Limits::default());
+    assert_eq!(found[0].verdict, Some("unread_data"));
 }
 
 #[test]

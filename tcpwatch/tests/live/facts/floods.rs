@@ -19,21 +19,21 @@ const TICK: Duration = Duration::from_secs(1);
 const CLIENTS: usize = 4;
 
 /// The detectors behind the live source.
-struct Watch {
+pub(super) struct Watch {
     host: Host,
     detectors: Detectors,
     netns: u64,
 }
 
 impl Watch {
-    fn on(ns: &Netns) -> Self {
+    pub(super) fn on(ns: &Netns) -> Self {
         let mut watch = Watch { host: Host::open(), detectors: Detectors::default(), netns: ns.inode() };
         assert_eq!(watch.look(), [], "before anything happens");
         watch
     }
 
     /// What is found in the namespace by a sample of now.
-    fn look(&mut self) -> Vec<Candidate> {
+    pub(super) fn look(&mut self) -> Vec<Candidate> {
         let sample = Arc::new(self.host.sample());
         let found = self.detectors.apply(&sample, &Thresholds::default()).open;
         let mine = found.into_iter().map(|finding| finding.seen);
@@ -41,13 +41,13 @@ impl Watch {
     }
 }
 
-fn told(found: &[Candidate]) -> Vec<(Kind, Option<&'static str>)> {
+pub(super) fn told(found: &[Candidate]) -> Vec<(Kind, Option<&'static str>)> {
     let mut told: Vec<_> = found.iter().map(|one| (one.kind, one.verdict)).collect();
     told.sort_unstable();
     told
 }
 
-fn listen(ns: &Netns, ip: std::net::IpAddr, backlog: i32) -> (TcpListener, SocketAddr) {
+pub(super) fn listen(ns: &Netns, ip: std::net::IpAddr, backlog: i32) -> (TcpListener, SocketAddr) {
     let listener = ns.run(|| sock::listen(SocketAddr::new(ip, 0), backlog)).expect("listen");
     let address = listener.local_addr().expect("bound");
     (listener, address)

@@ -1,6 +1,7 @@
 //! What a sample tells of listeners, groups of sockets, their owners and remote ends, held against real sockets.
 
 mod drops;
+mod ends;
 mod floods;
 mod groups;
 mod listeners;
