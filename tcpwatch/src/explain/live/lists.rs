@@ -9,7 +9,7 @@ use super::{NO_EBPF, NO_SAMPLE, NO_SURVEY, Value};
 use crate::explain::facts::Facts;
 use crate::explain::show;
 use crate::finding::Kind;
-use crate::sample::{Group, ListenerSample, RemoteSample, Sample, SourceKind, Trouble};
+use crate::sample::{Group, ListenerSample, RemoteSample, Sample, SourceKind, Survey, Trouble};
 
 /// Lines that a list has at the most.
 const MOST: usize = 8;
@@ -66,11 +66,22 @@ fn owner(sample: &Sample, pid: Option<u32>) -> String {
     }
 }
 
+fn surveys(facts: &Facts) -> Vec<&Survey> {
+    facts.chosen().filter_map(|namespace| namespace.survey.as_deref()).collect()
+}
+
+fn no_survey(sample: &Sample) -> Value {
+    match sample.source {
+        SourceKind::Ebpf => Value::unknown("no walk over the sockets has looked at owners and ages yet"),
+        SourceKind::Netlink => Value::unknown(NO_SURVEY),
+    }
+}
+
 fn groups(facts: &Facts, wanted: impl Fn(&Group) -> bool) -> Value {
     let Some(sample) = &facts.sample else { return Value::unknown(NO_SAMPLE) };
-    let surveys: Vec<_> = facts.chosen().filter_map(|namespace| namespace.survey.as_deref()).collect();
+    let surveys = surveys(facts);
     if surveys.is_empty() {
-        return Value::unknown(NO_SURVEY);
+        return no_survey(sample);
     }
     let mut found: Vec<&Group> =
         surveys.iter().flat_map(|survey| &survey.groups).filter(|group| wanted(group)).collect();
@@ -129,12 +140,13 @@ fn remotes(facts: &Facts) -> Value {
     let mut found: Vec<&RemoteSample> =
         sample.remotes.iter().filter(|one| facts.netns.is_none_or(|netns| netns == one.netns)).collect();
     if found.is_empty() {
-        let had_trouble =
-            sample.host.as_ref().is_none_or(|host| host.retransmits.iter().any(|count| *count > 0));
+        let had_trouble = sample.host.as_ref().is_none_or(|host| {
+            host.retransmits.iter().sum::<u64>() + host.resets_sent + host.resets_received > 0
+        });
         return match (sample.source, had_trouble) {
             (SourceKind::Netlink, _) => Value::unknown(NO_EBPF),
             (_, true) => Value::unknown("remote ends were not told apart"),
-            _ => Value::List(vec!["none: nothing was sent again since tcpwatch runs".into()]),
+            _ => Value::List(vec!["none: nothing was sent again or reset since tcpwatch runs".into()]),
         };
     }
     let trouble = |one: &RemoteSample| {
@@ -161,12 +173,10 @@ fn remotes(facts: &Facts) -> Value {
 }
 
 fn ports(facts: &Facts) -> Value {
-    if facts.sample.is_none() {
-        return Value::unknown(NO_SAMPLE);
-    }
-    let surveys: Vec<_> = facts.chosen().filter_map(|namespace| namespace.survey.as_deref()).collect();
+    let Some(sample) = &facts.sample else { return Value::unknown(NO_SAMPLE) };
+    let surveys = surveys(facts);
     if surveys.is_empty() {
-        return Value::unknown(NO_SURVEY);
+        return no_survey(sample);
     }
     let mut tuples: Vec<_> = surveys.iter().flat_map(|survey| &survey.tuples).collect();
     tuples.sort_by_key(|tuple| Reverse(tuple.used));
@@ -181,7 +191,10 @@ fn ports(facts: &Facts) -> Value {
 
 fn findings(facts: &Facts, kind: Option<Kind>) -> Value {
     let Some(findings) = &facts.findings else {
-        return Value::unknown("only the daemon looks for what is wrong: `tcpwatch run`");
+        return match facts.sample.as_ref().map(|sample| sample.source) {
+            Some(SourceKind::Ebpf) => Value::unknown("nothing has looked for what is wrong yet"),
+            _ => Value::unknown("only the daemon looks for what is wrong: `tcpwatch run`"),
+        };
     };
     let open = findings.iter().filter(|one| one.closed.is_none());
     let open = open.filter(|one| kind.is_none_or(|kind| one.seen.kind == kind));

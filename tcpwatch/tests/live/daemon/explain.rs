@@ -1,12 +1,19 @@
 //! `tcpwatch explain` and `/api/v1/explain`, with the values of the host that the tests run on.
 
 use std::fs;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::Output;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::process::{self, Daemon, output};
+use super::process::{self, Daemon, output, wait_for};
 use super::{Scene, counts};
+use crate::support::peer::Peer;
+use crate::support::states::proc_states;
+use crate::support::tun::{KERNEL_V4, PEER_V4};
 
 fn text(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).expect("UTF-8")
@@ -94,4 +101,68 @@ fn a_daemon_fills_the_pages_with_its_figures() {
     let asked: Value = serde_json::from_str(&text(&asked)).expect("JSON");
     assert_eq!(value(&asked, "count close_wait"), held[8].to_string());
     drop(sockets);
+}
+
+/// Give-up times are computed; here the kernel shows whether rightly.
+#[test]
+fn the_kernel_gives_up_when_the_pages_say() {
+    if !process::is_there() {
+        return;
+    }
+    let Scene { ns, tun } = Scene::new("giveup");
+    for (name, value) in [("syn_retries", "1"), ("synack_retries", "1"), ("retries2", "3")] {
+        ns.sysctl(&format!("net.ipv4.tcp_{name}"), value);
+    }
+    // Linux 6.5 and later.
+    let linear = "net.ipv4.tcp_syn_linear_timeouts";
+    if ns.run(|| Path::new("/proc/sys/net/ipv4/tcp_syn_linear_timeouts").exists()) {
+        ns.sysctl(linear, "1");
+    }
+    let shown = |topic: &str, name: &str| -> f64 {
+        let page = ns.run(|| output(&["explain", topic, "--alone", "--json"]));
+        let page: Value = serde_json::from_str(&text(&page)).expect("JSON");
+        let words = value(&page, name).split_whitespace();
+        words.into_iter().find_map(|word| word.parse().ok()).expect("seconds")
+    };
+    let (syn, synack, data) = (
+        shown("syn_sent", "syn_giveup_seconds"),
+        shown("new_syn_recv", "synack_giveup_seconds"),
+        shown("retransmission", "data_giveup_seconds"),
+    );
+    let silent = SocketAddr::from((PEER_V4, 9));
+    let connecting = ns.spawn(move || {
+        let begun = Instant::now();
+        let error = TcpStream::connect(silent).expect_err("nobody answers");
+        (error.kind(), begun.elapsed().as_secs_f64())
+    });
+
+    let listener = ns.run(|| TcpListener::bind((KERNEL_V4, 0))).expect("listen");
+    let to = listener.local_addr().expect("an address");
+    let mut peer = Peer::new(&tun, (PEER_V4, 1001).into(), to);
+    peer.connect_to_kernel();
+    let (mut stream, _) = listener.accept().expect("accept");
+    let sending = std::thread::spawn(move || {
+        let begun = Instant::now();
+        stream.write_all(b"lost").expect("write");
+        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a limit");
+        let error = stream.read(&mut [0]).expect_err("nobody answers");
+        (error.kind(), begun.elapsed().as_secs_f64())
+    });
+
+    let mut half_open = Peer::new(&tun, (PEER_V4, 1002).into(), to);
+    half_open.syn();
+    let begun = Instant::now();
+    let requests = || ns.run(proc_states)[3];
+    wait_for("a half-open request", || (requests() == 1).then_some(()));
+    wait_for("it is given up", || (requests() == 0).then_some(()));
+    let took = begun.elapsed().as_secs_f64();
+    assert!((took - synack).abs() < 1.5, "SYN-ACK: {took} s, the page says {synack} s");
+
+    let (kind, took) = connecting.join().expect("no panic");
+    assert_eq!(kind, ErrorKind::TimedOut);
+    assert!((took - syn).abs() < 1.5, "SYN: {took} s, the page says {syn} s");
+    let (kind, took) = sending.join().expect("no panic");
+    assert_eq!(kind, ErrorKind::TimedOut);
+    // Counted from the first retransmission, and the timer that passes it may be as long again.
+    assert!(took > data && took < 2.0 * data + 1.0, "data: {took} s, the page says at least {data} s");
 }
