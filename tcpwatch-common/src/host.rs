@@ -77,6 +77,8 @@ pub struct HostCounters {
     /// Transitions that were counted and that the last program has not yet seen, each by a number: a task's, and one
     /// that interrupted it. 0 is none.
     pub done: [u64; DONE],
+    /// The socket that was closed last, and its owner and flags: a reset may be sent for it right after.
+    pub closed: [u64; 2],
     /// How long sockets stayed in a state, by [`TcpState::index`], observed when they leave it.
     pub time_in_state: [Histogram; TcpState::COUNT],
     /// Transitions out of a state whose beginning was not seen, so that no duration is known.
@@ -147,6 +149,7 @@ impl HostCounters {
             scratch: array(words, word),
             last_namespace: array(words, word),
             done: array(words, word),
+            closed: array(words, word),
             time_in_state: array(words, histogram),
             unknown_age: array(words, word),
             handshake: array(words, histogram),

@@ -6,7 +6,7 @@ use tcpwatch_common::socket::{
     Meta, ROLE_UNKNOWN, Slot, SocketSet, WAYS, owner_pass, owner_pid, owner_word, set_index, tag,
 };
 
-use crate::maps::{SOCKETS, set_mask};
+use crate::maps::{HOST, SOCKETS, set_mask};
 
 /// A way of a set: where one socket's key and slot are kept.
 pub(crate) struct Place {
@@ -61,10 +61,18 @@ pub(crate) fn claim_again(socket: u64, meta: Meta, now: u64, owner: u32) -> bool
 #[inline(always)]
 pub(crate) fn recall(socket: u64) -> (u32, u8) {
     let mut scratch = 0;
-    match find(socket, &mut scratch) {
-        (Some(place), Some(meta)) => (place.owner(), meta.flags()),
-        _ => (0, ROLE_UNKNOWN),
+    if let (Some(place), Some(meta)) = find(socket, &mut scratch) {
+        return (place.owner(), meta.flags());
     }
+    // It may have been closed a moment ago.
+    if let Some(host) = HOST.get_ptr(0) {
+        // SAFETY: the record of this CPU.
+        let [closed, what] = unsafe { (*host).closed };
+        if closed == socket {
+            return ((what >> 8) as u32, what as u8);
+        }
+    }
+    (0, ROLE_UNKNOWN)
 }
 
 /// The bit that is set in the way of a key that is not there. Tested as a bit, so that the compiler does not think

@@ -172,6 +172,7 @@ fn follow(host: &mut HostCounters, change: &Change, place: &Place, meta: Meta) -
     observe::state(host, old, past.in_state);
     if change.is(traits::END) {
         observe::lifetime(host, old, flags, now.saturating_sub(place.birth()));
+        host.closed = [socket.identity(), u64::from(past.owner) << 8 | u64::from(flags)];
         place.release();
     } else {
         if change.is(traits::ESTABLISHES) {

@@ -173,9 +173,10 @@ mod tests {
 
     #[test]
     fn a_new_namespace_with_an_old_number_starts_anew() {
-        let mut later = at(5, &jumps(2));
+        let (mut before, mut later) = (at(1, &jumps(2)), at(5, &jumps(2)));
+        before.namespaces[0].generation = 8;
         later.namespaces[0].generation = 9;
-        assert_eq!(found([at(1, &jumps(2)), later]).len(), 1);
+        assert_eq!(found([before, later]).len(), 1);
     }
 
     /// At second 10 after nothing at second 0: gaps, transitions that neither program counted, untracked sockets.

@@ -78,12 +78,12 @@ pub(super) fn largest<'a>(groups: &[&'a Group], of: impl Fn(&Group) -> u64) -> O
     groups.iter().copied().max_by_key(|group| of(group))
 }
 
-/// The same namespace in an earlier sample.
+/// The same namespace in an earlier sample. Its generation is 0 until the first event in it.
 pub(super) fn same<'a>(earlier: &'a Sample, namespace: &NamespaceSample) -> Option<&'a NamespaceSample> {
     earlier
         .namespaces
         .iter()
-        .find(|one| one.inode == namespace.inode && one.generation == namespace.generation)
+        .find(|one| one.inode == namespace.inode && [0, namespace.generation].contains(&one.generation))
 }
 
 /// The oldest survey of the same namespace in the last minute that is at least `apart` older than the latest.

@@ -95,6 +95,7 @@ pub const FILES: &[File] = files![
     "metrics_sockets",
     "metrics_connections",
     "metrics_segments",
+    "metrics_findings",
     "metrics_listeners",
     "trust",
     "metrics_self",

@@ -34,7 +34,8 @@ pub(super) async fn topic(
     let facts = match app.feed.fresh().await {
         Some(report) => {
             super::api::check(&report, query.netns, |report, netns| report.states.contains_key(&netns))?;
-            view::facts(&report, query.netns, None, (app.own.settings)())
+            let findings = app.feed.findings().map(|findings| findings.open.clone());
+            view::facts(&report, query.netns, findings, (app.own.settings)())
         }
         None => explain::Facts { settings: (app.own.settings)(), ..explain::Facts::default() },
     };
