@@ -39,7 +39,6 @@ pub const WORDS: usize = size_of::<Listener>() / 8;
 
 const _: () = assert!(size_of::<Listener>() == WORDS * 8 && WORDS == 10);
 
-#[expect(clippy::cast_possible_truncation, reason = "each part is taken out of its own bits")]
 impl Listener {
     /// The record whose words these are.
     pub const fn from_words(words: &[u64; WORDS]) -> Self {

@@ -125,6 +125,7 @@ pub const fn owner_pid(word: u64, tag: u32) -> Option<u32> {
 
 /// The walk that found the owner in `word`.
 #[inline]
+#[expect(clippy::cast_possible_truncation, reason = "the low half holds the pass")]
 pub const fn owner_pass(word: u64) -> u32 {
     (word >> PID_BITS) as u32 & ((1 << PASS_BITS) - 1)
 }

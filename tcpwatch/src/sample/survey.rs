@@ -38,9 +38,9 @@ impl Default for Plan {
             suspicious_from[state.index()] = count;
         }
         Self {
-            aged_after: [Duration::from_secs(60); TcpState::COUNT],
+            aged_after: [Duration::from_mins(1); TcpState::COUNT],
             suspicious_from,
-            silent_after: Duration::from_secs(900),
+            silent_after: Duration::from_mins(15),
             unacknowledged_after: Duration::from_secs(10),
             stalled_after: Duration::from_secs(10),
             tuples_from: 2000,

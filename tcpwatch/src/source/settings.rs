@@ -58,7 +58,7 @@ fn read() -> Sysctls {
     }
 }
 
-/// `32768	60999`
+/// Two ports with a tab between them.
 fn pair(text: &str) -> Option<(u16, u16)> {
     let mut numbers = text.split_ascii_whitespace().map(|number| number.parse().ok());
     Some((numbers.next()??, numbers.next()??))

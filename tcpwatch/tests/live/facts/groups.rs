@@ -29,7 +29,7 @@ fn eager() -> Plan {
     }
 }
 
-fn is_close_wait(group: &&Group) -> bool {
+fn is_close_wait(group: &Group) -> bool {
     group.state == TcpState::CloseWait
 }
 
@@ -57,7 +57,8 @@ fn close_wait_by_owner_accepted_or_not() {
         drop(connect());
     }
     let found = host.until("aged groups", |sample| {
-        let found: Vec<_> = groups(sample, &ns).iter().filter(is_close_wait).cloned().collect();
+        let found: Vec<_> =
+            groups(sample, &ns).iter().filter(|group| is_close_wait(group)).cloned().collect();
         (found.iter().map(|group| group.aged).sum::<u64>() == N + 3).then_some(found)
     });
     let [never, mine]: [Group; 2] = {
@@ -73,7 +74,7 @@ fn close_wait_by_owner_accepted_or_not() {
     assert_eq!(never.port, address.port());
     // Those that were never accepted go with their listener.
     drop((accepted, listener));
-    host.until("their end", |sample| (!groups(sample, &ns).iter().any(|g| is_close_wait(&g))).then_some(()));
+    host.until("their end", |sample| (!groups(sample, &ns).iter().any(is_close_wait)).then_some(()));
 }
 
 #[test]
@@ -119,7 +120,7 @@ fn troubled_connections_are_told_apart() {
     host.plan(eager());
     let (_silent, idle) = opened(&tun, &ns, 30_001);
     let (_kept, alive) = opened(&tun, &ns, 30_002);
-    sock::keepalive(&alive, Duration::from_secs(3600), Duration::from_secs(60), 3).expect("keepalive");
+    sock::keepalive(&alive, Duration::from_hours(1), Duration::from_mins(1), 3).expect("keepalive");
     let (_deaf, mut sending) = opened(&tun, &ns, 30_003);
     sending.write_all(b"nobody answers").expect("write");
     let (mut full, mut stalled) = opened(&tun, &ns, 30_004);
