@@ -1,7 +1,7 @@
 //! The configuration file: TOML, a section per kind of finding.
 //!
 //! A file that is not right is refused as a whole, with the line and the reason of everything wrong in it: a daemon
-//! that took half of a file would not do what anybody wrote. [`options`] lists what there is.
+//! that took half of a file would not do what anybody wrote. `options.rs` lists what there is.
 
 mod options;
 mod value;

@@ -8,7 +8,6 @@ use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::helpers::generated::bpf_jiffies64;
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
-use tcpwatch_common::host::HostCounters;
 use tcpwatch_common::listener::{GONE, Listener, POLLED, V6_ONLY};
 use tcpwatch_common::offsets::Field;
 use tcpwatch_common::state::TcpState;
@@ -22,6 +21,9 @@ use crate::table;
 
 const LISTEN: u8 = TcpState::Listen as u8;
 
+/// `-EEXIST`.
+const EXISTS: i32 = -17;
+
 /// Remembers a listener; `pid` is 0 if its owner is not known.
 #[inline(never)]
 pub(crate) fn met(socket: Typed, pid: u32) {
@@ -30,13 +32,12 @@ pub(crate) fn met(socket: Typed, pid: u32) {
     listener.local_port = socket.load(Field::LocalPort);
     let family: u16 = socket.load(Field::Family);
     listener.family = emit::local_address(&mut listener.local, socket, family);
-    const EXISTS: i32 = -17;
     match LISTENERS.insert(socket.identity(), listener, u64::from(BPF_NOEXIST)) {
         Ok(()) | Err(EXISTS) => {}
         Err(_) => {
             if let Some(host) = HOST.get_ptr_mut(0) {
                 // SAFETY: the record of this CPU.
-                add_shared(Some(unsafe { &mut (*(host as *mut HostCounters)).listeners_untracked }), 1);
+                add_shared(Some(unsafe { &mut (*host).listeners_untracked }), 1);
             }
         }
     }

@@ -50,7 +50,7 @@ fn add_to(socket: Typed, flags: u8, pid: u32, what: usize) {
     let mut first = [0u64; COUNTS];
     first[what & (COUNTS - 1)] = 1;
     first[Count::Pid as usize] = pid.into();
-    match REMOTES.get_ptr_mut(&key) {
+    match REMOTES.get_ptr_mut(key) {
         // SAFETY: a record of the map.
         Some(counts) => unsafe {
             add_shared((*counts).get_mut(what & (COUNTS - 1)), 1);
@@ -59,7 +59,7 @@ fn add_to(socket: Typed, flags: u8, pid: u32, what: usize) {
             }
         },
         None => {
-            let _ = REMOTES.insert(&key, &first, 0);
+            let _ = REMOTES.insert(key, first, 0);
         }
     }
 }
@@ -72,11 +72,11 @@ pub(super) fn synack(listener: Typed, request: Typed) {
     // A request shares the common part of a socket.
     let family: u16 = request.load(Field::Family);
     emit::remote_address(&mut key.address, request, family);
-    match CLIENTS.get_ptr_mut(&key) {
+    match CLIENTS.get_ptr_mut(key) {
         // SAFETY: a record of the map.
         Some(count) => add_shared(Some(unsafe { &mut *count }), 1),
         None => {
-            let _ = CLIENTS.insert(&key, &1, 0);
+            let _ = CLIENTS.insert(key, 1, 0);
         }
     }
 }

@@ -146,19 +146,12 @@ fn sum_up(socket: Typed, facts: &Facts, request: &Request) {
     // Where the service is not known to be here, it is there.
     let port = if facts.flags & PASSIVE != 0 { facts.local_port } else { facts.remote_port };
     let key = Key::new(facts.pid, port, facts.state, facts.flags, facts.trouble).0;
-    let sum = match GROUPS.get_ptr_mut(key) {
-        Some(sum) => sum,
-        None => {
-            let _ = GROUPS.insert(key, Sum::default(), 0);
-            let Some(sum) = GROUPS.get_ptr_mut(key) else {
-                if let Some(folded) = SURVEY_RESULT.get_ptr_mut(0) {
-                    // SAFETY: a counter of the map.
-                    add_shared(Some(unsafe { &mut (*folded)[0] }), 1);
-                }
-                return;
-            };
-            sum
+    let Some(sum) = group(key) else {
+        if let Some(folded) = SURVEY_RESULT.get_ptr_mut(0) {
+            // SAFETY: a counter of the map.
+            add_shared(Some(unsafe { &mut (*folded)[0] }), 1);
         }
+        return;
     };
     // SAFETY: a record of the map; one walk at a time writes it.
     let sum = unsafe { &mut *sum };
@@ -181,6 +174,16 @@ fn sum_up(socket: Typed, facts: &Facts, request: &Request) {
     }
 }
 
+/// The sum of a group, made if it is not there; `None` if there is no room.
+#[inline(always)]
+fn group(key: u64) -> Option<*mut Sum> {
+    if let Some(sum) = GROUPS.get_ptr_mut(key) {
+        return Some(sum);
+    }
+    let _ = GROUPS.insert(key, Sum::default(), 0);
+    GROUPS.get_ptr_mut(key)
+}
+
 /// Counts a local port that is taken toward a destination.
 #[inline(always)]
 fn count_tuple(socket: Typed, facts: &Facts) {
@@ -189,14 +192,14 @@ fn count_tuple(socket: Typed, facts: &Facts) {
     emit::local_address(&mut key.local, socket, family);
     emit::remote_address(&mut key.remote, socket, family);
     let time_wait = u64::from(facts.state == TIME_WAIT || !facts.full);
-    match TUPLES.get_ptr_mut(&key) {
+    match TUPLES.get_ptr_mut(key) {
         // SAFETY: a record of the map; one walk at a time writes it.
         Some(sum) => unsafe {
             (*sum).used += 1;
             (*sum).time_wait += time_wait;
         },
         None => {
-            let _ = TUPLES.insert(&key, &TupleSum { used: 1, time_wait }, 0);
+            let _ = TUPLES.insert(key, TupleSum { used: 1, time_wait }, 0);
         }
     }
 }

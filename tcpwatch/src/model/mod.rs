@@ -36,7 +36,7 @@ pub struct Report {
     /// By inode number.
     pub drift: BTreeMap<u64, Vec<Drift>>,
     pub listeners: Listeners,
-    /// The worst remotes of the last [`REMOTES_WITHIN`].
+    /// The worst remotes of late.
     pub remotes: Remotes,
 }
 
