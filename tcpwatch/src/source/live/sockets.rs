@@ -11,7 +11,7 @@ use tcpwatch_common::host::Role;
 use tcpwatch_common::socket::{PASSIVE, ROLE_UNKNOWN};
 
 use super::Live;
-use crate::host::netns::within;
+use crate::host::netns::{NetnsError, within};
 use crate::host::procfs::{NetCounters, OF_THREAD};
 use crate::sample::SocketSample;
 use crate::source::SourceError;
@@ -51,6 +51,8 @@ impl Live {
             match walked {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => problems.push(format!("network namespace {}: {error}", handle.inode)),
+                // What is gone has no sockets.
+                Err(NetnsError::Gone { .. }) => {}
                 Err(error) => problems.push(error.to_string()),
             }
         }
