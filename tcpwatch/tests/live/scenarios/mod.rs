@@ -2,7 +2,11 @@
 //!
 //! Each scene has namespaces of its own, so that what other programs do on this host makes no finding in them.
 
+mod child;
 mod closing;
+mod living;
+mod owners;
+mod stalls;
 
 use std::time::{Duration, Instant};
 
@@ -34,7 +38,7 @@ impl Scene {
     /// With other thresholds than the daemon has by default, where its ages would take minutes.
     fn with(thresholds: Thresholds) -> Scene {
         let options =
-            Options { sockets: 1 << 15, namespaces: 256, ring_bytes: 1 << 16, ..Options::default() };
+            Options { sockets: 1 << 19, namespaces: 256, ring_bytes: 1 << 16, ..Options::default() };
         let mut live = Live::open(&options, |_| ()).expect("live tests need root and eBPF");
         live.set_plan(plan(&thresholds));
         let mut scene = Scene { live, detectors: Detectors::default(), thresholds, next: Instant::now() };
@@ -56,20 +60,33 @@ impl Scene {
     /// Looks until there is a finding of this kind in the namespace that `is` what was meant. No other may be there.
     #[track_caller]
     fn expect(&mut self, ns: &Netns, kind: Kind, is: impl Fn(&Finding) -> bool) -> Finding {
+        self.expect_among(ns, kind, &[kind], is)
+    }
+
+    /// The same where findings of some other kinds may be there too.
+    #[track_caller]
+    fn expect_among(
+        &mut self,
+        ns: &Netns,
+        kind: Kind,
+        allowed: &[Kind],
+        is: impl Fn(&Finding) -> bool,
+    ) -> Finding {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let (sample, findings) = self.tick();
             let mine = of(&findings, ns);
-            if let Some(other) = mine.iter().find(|finding| finding.seen.kind != kind) {
+            if let Some(other) = mine.iter().find(|finding| !allowed.contains(&finding.seen.kind)) {
                 panic!("another finding came: {other:#?}");
             }
-            if let Some(found) = mine.iter().find(|finding| is(finding)) {
+            if let Some(found) = mine.iter().find(|finding| finding.seen.kind == kind && is(finding)) {
                 return (*found).clone();
             }
             assert!(
                 Instant::now() < deadline,
-                "{} never came; there is {mine:#?} with {:#?}, {:#?}",
+                "{} never came; there is {mine:#?}; {:?} sockets had no room in the table; with {:#?}, {:#?}",
                 kind.name(),
+                sample.host.as_ref().map(|host| host.untracked),
                 sample.listeners.iter().filter(|listener| listener.netns == ns.inode()).collect::<Vec<_>>(),
                 sample.namespaces.iter().find(|namespace| namespace.inode == ns.inode()).map(|n| &n.survey),
             );
