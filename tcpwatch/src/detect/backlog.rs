@@ -21,14 +21,13 @@ pub(super) fn subject(sample: &Sample, service: &RecentService<'_>) -> Subject {
     }
 }
 
-/// The name of the service's owner for a sentence, and how many others there are.
+/// The name of the service's owner for a sentence, and of how many processes it is one.
 pub(super) fn who(subject: &Subject, service: &RecentService<'_>) -> String {
     let name = tell::who(subject.owner.as_deref());
     let all: BTreeSet<_> = service.members.iter().map(|member| member.pid).collect();
     match all.len() {
         0 | 1 => name,
-        2 => format!("{name} and 1 other process"),
-        many => format!("{name} and {} other processes", many - 1),
+        many => format!("{name}, one of {many} processes,"),
     }
 }
 

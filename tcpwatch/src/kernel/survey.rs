@@ -3,7 +3,9 @@
 use aya::maps::{Array, HashMap, MapData};
 use tcpwatch_common::event::Census;
 use tcpwatch_common::names::{map, program};
-use tcpwatch_common::survey::{Key, Ports, REQUEST_WORDS, Request, SUM_WORDS, Sum, TUPLE_WORDS, TupleKey, TupleSum, port_bit};
+use tcpwatch_common::survey::{
+    Key, Ports, REQUEST_WORDS, Request, SUM_WORDS, Sum, TUPLE_WORDS, TupleKey, TupleSum, port_bit,
+};
 
 use super::census::{CensusError, Walker};
 use super::counters::{Counters, CountersError, open};

@@ -96,7 +96,8 @@ impl<'a> RecentService<'a> {
 
     /// The member whose accept queue is closest to its limit; the first of those that are as close.
     pub fn fullest(&self) -> Option<&'a ListenerSample> {
-        let part = |member: &ListenerSample| (member.accept_queue + 1) * 1_000_000 / (member.accept_limit + 1);
+        let part =
+            |member: &ListenerSample| (member.accept_queue + 1) * 1_000_000 / (member.accept_limit + 1);
         self.members.iter().copied().min_by_key(|member| Reverse(part(member)))
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tcpwatch::detect::Thresholds;
 use tcpwatch::finding::{Finding, Kind};
-use tcpwatch::sample::Sample;
+use tcpwatch::sample::{Sample, Trouble};
 use tcpwatch_common::TcpState;
 use tcpwatch_common::machine::{EDGES, Verdict};
 
@@ -20,6 +20,7 @@ use crate::support::sock;
 use crate::support::states::proc_states;
 use crate::support::tun::{Tun, kernel_ip, peer_ip};
 
+const TIMEOUT: Duration = Duration::from_secs(5);
 const AGE: Duration = Duration::from_secs(3);
 /// Until a namespace without suspicion has been walked twice, so far apart as detectors want it.
 const TWO_WALKS: Duration = Duration::from_secs(24);
@@ -29,6 +30,12 @@ const LOST: &[u8] = b"nobody answers";
 fn impatient() -> Thresholds {
     let mut thresholds = Thresholds::default();
     thresholds.silent_peer.idle_age = AGE;
+    thresholds.silent_peer.unacknowledged_age = AGE;
+    thresholds
+}
+
+fn impatient_of_the_lost() -> Thresholds {
+    let mut thresholds = Thresholds::default();
     thresholds.silent_peer.unacknowledged_age = AGE;
     thresholds
 }
@@ -47,7 +54,11 @@ fn opened<'a>(tun: &'a Tun, ns: &Netns) -> (Peer<'a>, TcpStream) {
 #[track_caller]
 fn assert_toward_the_service(found: &Finding) {
     let subject = &found.seen.subject;
-    assert_eq!((subject.destination, owner(found)), (Some(service()), Some(std::process::id())), "{found:#?}");
+    assert_eq!(
+        (subject.destination, owner(found)),
+        (Some(service()), Some(std::process::id())),
+        "{found:#?}"
+    );
 }
 
 #[test]
@@ -58,7 +69,7 @@ fn peers_that_vanish_while_nothing_is_sent() {
     let idle: Vec<_> = (0..IDLE).map(|_| opened(&tuns[0], &silent)).collect();
     let tested: Vec<_> = (0..IDLE).map(|_| opened(&tuns[1], &kept)).collect();
     for (_, stream) in &tested {
-        sock::keepalive(stream, Duration::from_hours(1), Duration::from_secs(60), 3).expect("keepalive");
+        sock::keepalive(stream, Duration::from_hours(1), Duration::from_mins(1), 3).expect("keepalive");
     }
     let since = Instant::now();
     let found = scene.expect(&silent, Kind::SilentPeer, |found| count(found, "count") == IDLE);
@@ -116,6 +127,33 @@ fn many_peers_that_vanish_while_data_is_under_way() {
     assert_toward_the_service(&silent);
     assert_eq!(count(&silent, "unsent_bytes"), MANY * LOST.len() as u64);
     drop(connections);
+}
+
+#[test]
+fn one_of_many_older_clients_vanishes() {
+    const MANY: u16 = 30;
+    let ns = Netns::new("older");
+    let tun = Tun::new(&ns, "tun0");
+    let listener = ns.run(|| sock::listen(SocketAddr::new(kernel_ip(false), 0), 64)).expect("listen");
+    let address = listener.local_addr().expect("bound");
+    let servers: Vec<_> = (0..MANY)
+        .map(|port| {
+            Peer::new(&tun, SocketAddr::new(peer_ip(false), 20_000 + port), address).connect_to_kernel();
+            sock::accept(&listener, TIMEOUT).expect("accept").0
+        })
+        .collect();
+    (&servers[0]).write_all(LOST).expect("write");
+    // They are older than the programs, which do not know that they are clients of the service.
+    let mut scene = Scene::with(impatient_of_the_lost());
+    scene.expect_nothing(&ns, TWO_WALKS);
+    let (sample, _) = scene.tick();
+    let here = sample.namespaces.iter().find(|one| one.inode == ns.inode()).expect("it is there");
+    let groups = &here.survey.as_ref().expect("walked").groups;
+    let told = |trouble| {
+        let mine = groups.iter().filter(|group| group.trouble == trouble && group.port == address.port());
+        mine.map(|group| group.count).sum::<u64>()
+    };
+    assert_eq!((told(Trouble::Unacknowledged), told(Trouble::None)), (1, u64::from(MANY) - 1), "{groups:#?}");
 }
 
 /// Takes a stream in, and loses every `nth` segment that comes for the first time, until it has lost `most`.
@@ -181,7 +219,10 @@ fn a_path_that_loses_segments() {
         assert_toward_the_service(&found);
         if count(&found, "of_unknown_kind") == 0 {
             assert_eq!(found.seen.verdict, Some("loss"), "{found:#?}");
-            assert!(count(&found, "fast") > count(&found, "by_timeout") + count(&found, "probes"), "{found:#?}");
+            assert!(
+                count(&found, "fast") > count(&found, "by_timeout") + count(&found, "probes"),
+                "{found:#?}"
+            );
         }
     });
 }
@@ -214,11 +255,5 @@ fn a_socket_connected_to_itself() {
     drop(stream);
     scene.expect_nothing(&ns, Duration::from_secs(4));
     let told: Vec<_> = unusual(&scene.tick().0);
-    assert_eq!(
-        told,
-        [
-            (TcpState::SynSent, TcpState::SynRecv, 1),
-            (TcpState::FinWait1, TcpState::Closing, 1)
-        ]
-    );
+    assert_eq!(told, [(TcpState::SynSent, TcpState::SynRecv, 1), (TcpState::FinWait1, TcpState::Closing, 1)]);
 }

@@ -84,7 +84,7 @@ fn two_processes_that_listen_at_one_address() {
     assert_eq!(count(&found, "members"), 2);
     let named = owner(&found).expect("the one with the longest queue");
     assert!(members.iter().any(|member| member.pid() == named), "{found:#?}");
-    assert!(found.seen.summary.contains("and 1 other process"), "{}", found.seen.summary);
+    assert!(found.seen.summary.contains(", one of 2 processes, "), "{}", found.seen.summary);
     // One service, not two.
     assert_eq!(of(&scene.tick().1, &ns).len(), 1);
     drop(clients);
@@ -97,8 +97,9 @@ fn a_listener_that_outlives_the_process_that_opened_it() {
     let mut scene = Scene::open();
     let dead = Child::bequeathing(&ns, address);
     let clients = crowd(&ns, address);
-    let found = scene
-        .expect(&ns, Kind::AcceptQueueOverflow, |found| found.seen.subject.owner.as_ref().is_some_and(|owner| !owner.exited));
+    let found = scene.expect(&ns, Kind::AcceptQueueOverflow, |found| {
+        found.seen.subject.owner.as_ref().is_some_and(|owner| !owner.exited)
+    });
     assert_eq!(owner(&found), Some(dead.holder), "not {}, which has ended: {found:#?}", dead.pid());
     assert_eq!(found.seen.subject.listener, Some(address));
     drop(clients);
@@ -161,7 +162,8 @@ impl Drop for Cgroup {
             fs::remove_dir(&self.path).unwrap_or_else(|error| println!("{}: {error}", self.path.display()));
         }
         if self.is_ours {
-            fs::remove_dir(&self.docker).unwrap_or_else(|error| println!("{}: {error}", self.docker.display()));
+            fs::remove_dir(&self.docker)
+                .unwrap_or_else(|error| println!("{}: {error}", self.docker.display()));
         }
     }
 }
