@@ -1,7 +1,7 @@
 //! `cargo xtask test`: all tests, on the running kernel.
 //!
-//! Tests make network namespaces and load eBPF programs, so they run as root. The live tests watch the whole machine,
-//! so one of them runs at a time.
+//! Tests make network namespaces and load eBPF programs, so they run as root. Live tests that watch the whole machine, or
+//! that need all of it, run one at a time; those that look at their own namespaces and mostly wait run beside each other.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -26,9 +26,22 @@ pub fn test(project: &Project, filter: &[String]) -> Result<()> {
     }
     process::run(quick.arg("--").args(filter))?;
     process::run(project.cargo_as_root(&["test", "--workspace", "--doc", "--"])?.args(filter))?;
-    let live = &["test", "--workspace", "--test", LIVE, "--", "--test-threads=1"];
-    process::run(project.cargo_as_root(live)?.args(filter))
+    let live = |args: &[&str]| -> Result<()> {
+        let cargo = &["test", "--workspace", "--test", LIVE, "--"];
+        process::run(project.cargo_as_root(cargo)?.args(args).args(filter))
+    };
+    if !filter.is_empty() {
+        return live(&["--test-threads=1"]);
+    }
+    LIVE_RUNS.iter().try_for_each(|args| live(args))
 }
+
+/// The live tests in turns: alone, beside each other, and alone with the whole machine for itself.
+const LIVE_RUNS: [&[&str]; 3] = [
+    &["--test-threads=1", "--skip", "facts::", "--skip", "scenarios::"],
+    &["--test-threads=4", "facts::", "scenarios::", "--skip", "heavy"],
+    &["--test-threads=1", "heavy"],
+];
 
 /// Integration tests that are no live tests. Cargo can only be told which to run, not which to leave out.
 fn quick_targets(project: &Project) -> Result<Vec<String>> {

@@ -103,7 +103,7 @@ fn a_queue_that_nobody_takes_from_overflows() {
 }
 
 #[test]
-fn thousands_of_real_connections_a_second_are_fine() {
+fn heavy_thousands_of_real_connections_a_second_are_fine() {
     let ns = Netns::new("busy");
     let (listener, address) = listen(&ns, Ipv4Addr::LOCALHOST.into(), 512);
     let mut watch = Watch::on(&ns);
