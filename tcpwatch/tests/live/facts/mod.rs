@@ -24,7 +24,7 @@ struct Host {
 
 impl Host {
     fn open() -> Host {
-        let options = Options { sockets: 1 << 19, namespaces: 64, ring_bytes: 1 << 16, ..Options::default() };
+        let options = Options { sockets: 1 << 15, namespaces: 64, ring_bytes: 1 << 16, ..Options::default() };
         Host { live: Live::open(&options, |_| ()).expect("live tests need root and eBPF") }
     }
 

@@ -59,7 +59,7 @@ impl Scene {
     /// With other thresholds than the daemon has by default, where its ages would take minutes.
     fn with(thresholds: Thresholds) -> Scene {
         let options =
-            Options { sockets: 1 << 19, namespaces: 256, ring_bytes: 1 << 16, ..Options::default() };
+            Options { sockets: 1 << 15, namespaces: 256, ring_bytes: 1 << 16, ..Options::default() };
         let mut live = Live::open(&options, |_| ()).expect("live tests need root and eBPF");
         live.set_plan(plan(&thresholds));
         let mut scene = Scene { live, detectors: Detectors::default(), thresholds, next: Instant::now() };
