@@ -181,31 +181,29 @@ fn unified() -> std::io::Result<PathBuf> {
 fn a_leak_in_a_container() {
     let ns = Netns::new("container");
     let address = at(8080);
+    // It goes after the child, whatever happens: a cgroup cannot be removed while somebody is in it.
+    let cgroup = Cgroup::make();
     let child = Child::leaking(&ns, address);
-    let cgroup = Cgroup::make().and_then(|made| {
-        fs::write(made.path.join("cgroup.procs"), child.pid().to_string())?;
-        Ok(made)
-    });
+    let enter = |made: &Cgroup| fs::write(made.path.join("cgroup.procs"), child.pid().to_string());
+    let entered = cgroup.as_ref().map(|made| enter(made).map(|()| made));
     let mut scene = Scene::with(impatient());
     come_and_go(&ns, address);
     let found = expect_leak(&mut scene, &ns, &child);
-    match &cgroup {
-        Ok(cgroup) => {
+    let why_not = match &entered {
+        Ok(Ok(cgroup)) => {
             let container = process(&found).container.as_ref().expect("a container");
             assert_eq!((container.runtime, container.id.as_str()), ("docker", cgroup.id.as_str()));
             let path = process(&found).cgroup.as_deref().expect("a cgroup");
             assert!(path.ends_with(&format!("/docker/{}", cgroup.id)), "{path}");
+            return;
         }
-        Err(error) => {
-            println!("no cgroup can be made here: {error}");
-            // Not there, not allowed, or read-only.
-            let kinds = [ErrorKind::NotFound, ErrorKind::PermissionDenied, ErrorKind::ReadOnlyFilesystem];
-            assert!(kinds.contains(&error.kind()), "{error:?}");
-        }
-    }
-    // A cgroup goes once nobody is in it.
-    drop(child);
-    drop(cgroup);
+        Ok(Err(error)) => error,
+        Err(error) => *error,
+    };
+    println!("no cgroup can be made here: {why_not}");
+    // Not there, not allowed, or read-only.
+    let kinds = [ErrorKind::NotFound, ErrorKind::PermissionDenied, ErrorKind::ReadOnlyFilesystem];
+    assert!(kinds.contains(&why_not.kind()), "{why_not:?}");
 }
 
 #[test]
