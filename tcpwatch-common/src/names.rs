@@ -34,6 +34,7 @@ pub mod map {
     pub const GROUPS: &str = "GROUPS";
     pub const TUPLES: &str = "TUPLES";
     pub const SURVEY_REQUEST: &str = "SURVEY_REQUEST";
+    pub const SERVICE_PORTS: &str = "SERVICE_PORTS";
     pub const SURVEY_RESULT: &str = "SURVEY_RESULT";
     pub const CENSUS_COUNTS: &str = "CENSUS_COUNTS";
     pub const CONTROL: &str = "CONTROL";

@@ -23,6 +23,15 @@ pub struct Request {
     pub pass: u64,
 }
 
+/// A bit for every port that somebody listens on in the namespace that is walked.
+pub type Ports = [u64; 1024];
+
+/// The word and the bit of [`Ports`] that stand for a port.
+#[inline]
+pub const fn port_bit(port: u16) -> (usize, u64) {
+    ((port >> 6) as usize, 1 << (port & 63))
+}
+
 /// Words of a [`Request`].
 pub const REQUEST_WORDS: usize = 23;
 

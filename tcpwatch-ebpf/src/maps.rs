@@ -12,7 +12,7 @@ use tcpwatch_common::offsets::{self, Offsets};
 use tcpwatch_common::remote;
 use tcpwatch_common::socket::SocketSet;
 use tcpwatch_common::state::TcpState;
-use tcpwatch_common::survey::{Request, Sum, TupleKey, TupleSum};
+use tcpwatch_common::survey::{Ports, Request, Sum, TupleKey, TupleSum};
 
 /// What is known beside each socket. The loader sets the number of sets and [`SET_MASK`] alike.
 #[map]
@@ -75,6 +75,10 @@ pub(crate) static TUPLES: LruHashMap<TupleKey, TupleSum> = LruHashMap::with_max_
 /// What user space asks of a survey.
 #[map]
 pub(crate) static SURVEY_REQUEST: Array<Request> = Array::with_max_entries(1, 0);
+
+/// Ports that are listened on in the namespace of the next survey.
+#[map]
+pub(crate) static SERVICE_PORTS: Array<Ports> = Array::with_max_entries(1, 0);
 
 /// Sockets for which [`GROUPS`] had no room; and a place where a pointer becomes a plain number, and where
 /// ticks are told.

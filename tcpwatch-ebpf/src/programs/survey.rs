@@ -8,11 +8,11 @@ use tcpwatch_common::offsets::Field;
 use tcpwatch_common::socket::{PASSIVE as WAS_PASSIVE, ROLE_UNKNOWN, SINCE_UNKNOWN};
 use tcpwatch_common::state::TcpState;
 use tcpwatch_common::survey::{
-    ACTIVE, Key, NEVER_ACCEPTED, ORPHAN, PASSIVE, Request, Sum, TupleKey, TupleSum, trouble,
+    ACTIVE, Key, NEVER_ACCEPTED, ORPHAN, PASSIVE, Request, Sum, TupleKey, TupleSum, port_bit, trouble,
 };
 
 use crate::emit;
-use crate::maps::{GROUPS, SURVEY_REQUEST, SURVEY_RESULT, TUPLES};
+use crate::maps::{GROUPS, SERVICE_PORTS, SURVEY_REQUEST, SURVEY_RESULT, TUPLES};
 use crate::programs::add_shared;
 use crate::programs::snapshot::{
     IterContext, SOCK_KEEPOPEN, amounts, bounded, is_full, ownership, shown_state, tally,
@@ -73,13 +73,27 @@ fn survey(ctx: *mut IterContext) -> i32 {
         // A mini-socket does not tell who connected. An ephemeral port here was most likely chosen by a connect().
         let is_ephemeral = u64::from(facts.local_port) >= request.port_low
             && u64::from(facts.local_port) <= request.port_high;
-        facts.flags = if state == TcpState::NewSynRecv as u8 || !is_ephemeral { PASSIVE } else { ACTIVE };
+        facts.flags = if state == TcpState::NewSynRecv as u8 || !is_ephemeral { PASSIVE } else { 0 };
+    }
+    if facts.flags & (ACTIVE | PASSIVE) == 0 {
+        // Nor does a socket older than the programs. One at the port of a listener is a client's connection to it.
+        facts.flags |= match is_service(facts.local_port) {
+            true => PASSIVE,
+            false if !facts.full => ACTIVE,
+            false => 0,
+        };
     }
     sum_up(socket, &facts, request);
     if request.tuples != 0 && facts.flags & PASSIVE == 0 {
         count_tuple(socket, &facts);
     }
     0
+}
+
+#[inline(always)]
+fn is_service(port: u16) -> bool {
+    let (word, bit) = port_bit(port);
+    SERVICE_PORTS.get(0).is_some_and(|ports| ports[word & (ports.len() - 1)] & bit != 0)
 }
 
 #[inline(always)]

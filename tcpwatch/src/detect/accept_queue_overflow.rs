@@ -51,7 +51,7 @@ fn overflow(
         return None;
     }
     let subject = backlog::subject(sample, service);
-    let who = backlog::who(&subject);
+    let who = backlog::who(&subject, service);
     let (length, limit) = service.accept_queue();
     let is_slow = service.is_stalled();
     let mut evidence = backlog::queues(service);

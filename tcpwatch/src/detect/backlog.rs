@@ -1,5 +1,7 @@
 //! What the detectors of listeners share: whom it concerns, and who has to change what about a queue's limit.
 
+use std::collections::BTreeSet;
+
 use crate::detect::tell;
 use crate::finding::{Evidence, Subject};
 use crate::model::listeners::{RecentService, namespace, owner};
@@ -9,20 +11,24 @@ pub(super) fn key(service: &RecentService<'_>) -> String {
     format!("{}:{}", service.netns, service.local)
 }
 
+/// Where several processes share a service, its owner is the one whose queue is the fullest.
 pub(super) fn subject(sample: &Sample, service: &RecentService<'_>) -> Subject {
-    let owners: Vec<_> = service.members.iter().map(|member| owner(sample, member)).collect();
-    let is_one = owners.windows(2).all(|pair| pair[0] == pair[1]);
     Subject {
         netns: Some(service.netns),
         listener: Some(service.local),
-        owner: owners.into_iter().next().flatten().filter(|_| is_one),
+        owner: service.fullest().and_then(|member| owner(sample, member)),
         ..Subject::default()
     }
 }
 
-/// The name of the service's owner for a sentence.
-pub(super) fn who(subject: &Subject) -> String {
-    tell::who(subject.owner.as_deref())
+/// The name of the service's owner for a sentence, and of how many processes it is one.
+pub(super) fn who(subject: &Subject, service: &RecentService<'_>) -> String {
+    let name = tell::who(subject.owner.as_deref());
+    let all: BTreeSet<_> = service.members.iter().map(|member| member.pid).collect();
+    match all.len() {
+        0 | 1 => name,
+        many => format!("{name}, one of {many} processes,"),
+    }
 }
 
 /// A command where the listener is.
@@ -38,7 +44,7 @@ pub(super) fn list(sample: &Sample, service: &RecentService<'_>) -> String {
 
 /// Who decided that the queue is as short as it is, and how to change that.
 pub(super) fn longer(sample: &Sample, service: &RecentService<'_>) -> String {
-    let who = who(&subject(sample, service));
+    let who = who(&subject(sample, service), service);
     let (_, limit) = service.accept_queue();
     match service.sysctls.and_then(|sysctls| sysctls.somaxconn) {
         Some(most) if limit < most => format!(

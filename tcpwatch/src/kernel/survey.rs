@@ -3,7 +3,9 @@
 use aya::maps::{Array, HashMap, MapData};
 use tcpwatch_common::event::Census;
 use tcpwatch_common::names::{map, program};
-use tcpwatch_common::survey::{Key, REQUEST_WORDS, Request, SUM_WORDS, Sum, TUPLE_WORDS, TupleKey, TupleSum};
+use tcpwatch_common::survey::{
+    Key, Ports, REQUEST_WORDS, Request, SUM_WORDS, Sum, TUPLE_WORDS, TupleKey, TupleSum, port_bit,
+};
 
 use super::census::{CensusError, Walker};
 use super::counters::{Counters, CountersError, open};
@@ -12,6 +14,7 @@ use super::load::Kernel;
 /// The maps of surveys, opened once.
 pub struct Surveys {
     request: Array<MapData, [u64; REQUEST_WORDS]>,
+    ports: Array<MapData, Ports>,
     result: Array<MapData, [u64; 2]>,
     groups: HashMap<MapData, u64, [u64; SUM_WORDS]>,
     tuples: HashMap<MapData, [u64; TUPLE_WORDS], [u64; 2]>,
@@ -32,6 +35,7 @@ impl Surveys {
     pub fn open(kernel: &mut Kernel) -> Result<Self, CountersError> {
         Ok(Self {
             request: open!(kernel, Array, map::SURVEY_REQUEST),
+            ports: open!(kernel, Array, map::SERVICE_PORTS),
             result: open!(kernel, Array, map::SURVEY_RESULT),
             groups: open!(kernel, HashMap, map::GROUPS),
             tuples: open!(kernel, HashMap, map::TUPLES),
@@ -43,6 +47,15 @@ impl Surveys {
         self.request
             .set(0, request.to_words(), 0)
             .map_err(|source| CountersError { name: map::SURVEY_REQUEST, source })
+    }
+
+    /// Tells which ports are listened on where the next walk is made.
+    pub fn tell_services(&mut self, ports: impl IntoIterator<Item = u16>) -> Result<(), CountersError> {
+        let mut bits: Ports = [0; 1024];
+        for (word, bit) in ports.into_iter().map(port_bit) {
+            bits[word] |= bit;
+        }
+        self.ports.set(0, bits, 0).map_err(|source| CountersError { name: map::SERVICE_PORTS, source })
     }
 
     /// The kernel's ticks since some time; `None` on a kernel that does not run the program for it.

@@ -34,6 +34,11 @@ pub(super) struct Around<'a> {
 }
 
 impl Around<'_> {
+    /// The ports that are listened on.
+    fn services(&self) -> impl Iterator<Item = u16> {
+        self.listeners.iter().filter(|one| one.netns == self.inode).map(|one| one.local.port())
+    }
+
     /// The process that listens on a port.
     fn listens(&self, port: u16) -> Option<u32> {
         let is = |listener: &&ListenerSample| (listener.netns, listener.local.port()) == (self.inode, port);
@@ -161,18 +166,21 @@ impl Surveyor {
         around: &Around<'_>,
     ) -> Result<Census, CensusError> {
         let started = Instant::now();
+        // A walk over the files of the whole host has a schedule of its own: a small namespace does not pay for it.
+        let mut elsewhere = Duration::ZERO;
         if started >= self.holders.due {
-            self.find_holders(kernel)?;
+            elsewhere += self.find_holders(kernel)?;
         }
         let range = around.sysctls.port_range.unwrap_or((u16::MAX, u16::MAX));
         let request = self.request(range, counts.iter().sum::<u64>() >= self.plan.tuples_from);
         self.maps.ask(&request)?;
+        self.maps.tell_services(around.services())?;
         let mut found = kernel.survey(&mut self.maps, counters)?;
         if started >= self.holders.soonest
             && self.is_suspicious(counts)
             && found.groups.iter().any(is_unowned)
         {
-            self.find_holders(kernel)?;
+            elsewhere += self.find_holders(kernel)?;
             self.maps.ask(&request)?;
             found = kernel.survey(&mut self.maps, counters)?;
         }
@@ -184,7 +192,7 @@ impl Surveyor {
             aged_after: self.plan.aged_after,
         };
         let now = Instant::now();
-        let cost = now - started;
+        let cost = (now - started).saturating_sub(elsewhere);
         let kept = Kept {
             survey: Arc::new(survey),
             was_suspicious: self.is_suspicious(counts),
@@ -195,8 +203,8 @@ impl Surveyor {
         Ok(found.census)
     }
 
-    /// Finds out which process has which socket, where this kernel can.
-    pub(super) fn find_holders(&mut self, kernel: &mut Kernel) -> Result<(), CountersError> {
+    /// Finds out which process has which socket, where this kernel can; how long it took.
+    pub(super) fn find_holders(&mut self, kernel: &mut Kernel) -> Result<Duration, CountersError> {
         let started = Instant::now();
         // Numbers of walks wrap; 0 is what events tell.
         self.holders.pass = self.holders.pass % 255 + 1;
@@ -208,7 +216,7 @@ impl Surveyor {
         let cost = now - started;
         self.holders.soonest = now + SUSPICIOUS_EVERY.max(cost * SUSPICIOUS_SHARE);
         self.holders.due = now + EVERY.max(cost * SHARE);
-        Ok(())
+        Ok(cost)
     }
 
     fn request(&self, (low, high): (u16, u16), tuples: bool) -> Request {

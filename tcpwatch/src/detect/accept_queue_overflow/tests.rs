@@ -114,3 +114,34 @@ fn two_full_listeners_that_cannot_be_told_apart_are_both_named() {
         assert_eq!(evidence(one, "drops_of_several_listeners"), &Evidence::Count(7));
     }
 }
+
+#[test]
+fn of_several_processes_the_one_with_the_fullest_queue_is_named() {
+    let base = listener(1, &[full(20, 0); 7]);
+    let mut sample = base.now().clone();
+    let other = PID + 1;
+    let mut second = sample.listeners[0].clone();
+    (second.id, second.pid, second.accept_queue) = (second.id + 1, Some(other), 3);
+    sample.listeners.push(second.clone());
+    sample
+        .processes
+        .insert(other, std::sync::Arc::new(crate::process::Process { pid: other, ..Default::default() }));
+    let told = |sample: Sample| {
+        let mut window = base.clone();
+        window.push(std::sync::Arc::new(sample));
+        let all = detect(&window, &Limits::default());
+        let [one] = all.as_slice() else { panic!("{all:?}") };
+        assert_eq!(evidence(one, "members"), &Evidence::Count(2));
+        (one.subject.owner.as_ref().map(|owner| owner.pid), one.summary.clone())
+    };
+    let (owner, summary) = told(sample.clone());
+    assert_eq!(owner, Some(PID));
+    assert!(summary.contains("web (pid 4711), one of 2 processes, does not accept"), "{summary}");
+    let last = sample.listeners.len() - 1;
+    sample.listeners[last].accept_queue = 129;
+    sample.listeners[0].accept_queue = 0;
+    assert_eq!(told(sample.clone()).0, Some(other));
+    // Two sockets of one process are nobody else's.
+    sample.listeners[last].pid = Some(PID);
+    assert!(!told(sample).1.contains("one of"));
+}

@@ -14,7 +14,7 @@ pub(super) fn candidate(
     verdict: Verdict,
 ) -> Candidate {
     let subject = backlog::subject(sample, service);
-    let who = backlog::who(&subject);
+    let who = backlog::who(&subject, service);
     let hurts = service.drops.total() > 0;
     Candidate {
         kind: Kind::SynFlood,

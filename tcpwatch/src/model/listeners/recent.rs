@@ -1,5 +1,6 @@
 //! What listeners went through lately: the same attribution as [`super::Tally`]'s, over the samples of a window.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -93,14 +94,16 @@ impl<'a> RecentService<'a> {
         }
     }
 
+    /// The member whose accept queue is closest to its limit; the first of those that are as close.
+    pub fn fullest(&self) -> Option<&'a ListenerSample> {
+        let part =
+            |member: &ListenerSample| (member.accept_queue + 1) * 1_000_000 / (member.accept_limit + 1);
+        self.members.iter().copied().min_by_key(|member| Reverse(part(member)))
+    }
+
     /// The accept queue that is closest to its limit: its length, and the limit.
     pub fn accept_queue(&self) -> (u64, u64) {
-        let queue = |member: &&&ListenerSample| (member.accept_queue, member.accept_limit);
-        let fullest = self.members.iter().max_by_key(|member| {
-            let (length, limit) = queue(member);
-            (length + 1) * 1_000_000 / (limit + 1)
-        });
-        fullest.as_ref().map(queue).unwrap_or_default()
+        self.fullest().map(|member| (member.accept_queue, member.accept_limit)).unwrap_or_default()
     }
 
     /// Half-open requests of all members, and how many of them are young; `None` if that is not known.

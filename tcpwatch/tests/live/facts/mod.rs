@@ -47,7 +47,7 @@ impl Host {
             }
             let last = || {
                 let surveys = sample.namespaces.iter().map(|namespace| (namespace.inode, &namespace.survey));
-                (&sample.listeners, &sample.remotes, surveys.collect::<Vec<_>>())
+                (&sample.listeners, &sample.remotes, surveys.collect::<Vec<_>>(), &sample.problems)
             };
             assert!(Instant::now() < deadline, "{what} never came; last: {:#?}", last());
             std::thread::sleep(Duration::from_millis(100));

@@ -19,6 +19,8 @@ use crate::support::tun::{Tun, kernel_ip, peer_ip};
 const TIMEOUT: Duration = Duration::from_secs(5);
 const AGE: Duration = Duration::from_secs(3);
 const LEAKED: u64 = 30;
+/// What [`full`] connections cannot send.
+pub(super) const NO_ROOM: &[u8] = b"no room";
 
 fn impatient() -> Thresholds {
     let mut thresholds = Thresholds::default();
@@ -106,7 +108,7 @@ fn close_waits_that_come_and_go() {
 }
 
 /// Connections to one service of the peer, which has no room for what is sent.
-fn full<'a>(tun: &'a Tun, ns: &Netns, count: usize) -> Vec<(Peer<'a>, TcpStream)> {
+pub(super) fn full<'a>(tun: &'a Tun, ns: &Netns, count: usize) -> Vec<(Peer<'a>, TcpStream)> {
     let service = SocketAddr::new(peer_ip(false), 443);
     let connections = (0..count).map(|_| {
         let mut peer = Peer::new(tun, service, SocketAddr::new(kernel_ip(false), 0));
@@ -115,7 +117,7 @@ fn full<'a>(tun: &'a Tun, ns: &Netns, count: usize) -> Vec<(Peer<'a>, TcpStream)
         peer.window = 0;
         peer.ack();
         std::thread::sleep(Duration::from_millis(5));
-        stream.write_all(b"no room").expect("write");
+        stream.write_all(NO_ROOM).expect("write");
         (peer, stream)
     });
     connections.collect()
