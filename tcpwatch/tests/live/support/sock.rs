@@ -16,6 +16,15 @@ pub fn listen(addr: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
     listen_with(ipproto::TCP, addr, backlog)
 }
 
+/// Listens where others listen too, each with its share of the clients.
+pub fn reuseport_listen(addr: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
+    let fd = socket(ipproto::TCP, addr)?;
+    sockopt::set_socket_reuseport(&fd, true)?;
+    bind(&fd, &addr)?;
+    start_listening(&fd, backlog)?;
+    Ok(fd.into())
+}
+
 /// Listens for MPTCP, which falls back to TCP for other clients.
 pub fn mptcp_listen(addr: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
     listen_with(ipproto::MPTCP, addr, backlog)
