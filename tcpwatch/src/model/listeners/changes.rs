@@ -13,6 +13,8 @@ pub(super) struct Pending {
     pub(super) others: u64,
     /// `TCPReqQFullDrop`: a part of `others`.
     pub(super) full: u64,
+    /// As many of `overflows` may have been cookies that came back.
+    pub(super) cookies: u64,
 }
 
 impl Pending {
@@ -31,6 +33,8 @@ pub struct Change<'a> {
     pub sk_drops: u64,
     /// Drops that are in there twice.
     pub twice: u64,
+    /// How many of `drops` are for want of room in the accept queue, at whatever stage.
+    pub overflows: u64,
 }
 
 /// What happened in one namespace.
@@ -72,7 +76,7 @@ pub(super) fn changes_with<'a>(
             continue;
         };
         let sk_drops = u64::from(listener.drops.wrapping_sub(before.drops));
-        let change = Change { now: listener, before, drops: Drops::default(), sk_drops, twice: 0 };
+        let change = Change { now: listener, before, drops: Drops::default(), sk_drops, twice: 0, overflows: 0 };
         by_namespace.entry(listener.netns).or_default().push(change);
     }
     let mut changes = Changes::default();
@@ -110,6 +114,7 @@ fn in_namespace(
         overflows: counted.overflows + pending.overflows,
         others: counted.others + pending.others,
         full: counted.full + pending.full,
+        cookies_received: counted.cookies_received + pending.cookies,
         ..counted
     };
     let surges: Vec<Surge> = listeners.iter().map(|change| surge(change, sysctls)).collect();
@@ -117,6 +122,7 @@ fn in_namespace(
     for (change, share) in listeners.iter_mut().zip(&shares) {
         change.drops = share.drops;
         change.twice = share.twice;
+        change.overflows = share.overflows;
     }
     let seen: u64 = surges.iter().map(|surge| surge.dropped).sum();
     let sum = |count: fn(&Share) -> u64| shares.iter().map(count).sum::<u64>();
@@ -131,7 +137,12 @@ fn in_namespace(
         listen_drops: drops,
         listen_overflows: counted.overflows - pending.overflows,
         unattributed,
-        pending: Pending { overflows: late_overflows, others: late_others, full },
+        pending: Pending {
+            overflows: late_overflows,
+            others: late_others,
+            full,
+            cookies: counted.cookies_received.min(late_overflows),
+        },
     })
 }
 
