@@ -235,7 +235,7 @@ impl Tally {
 fn waiting(pending: Pending, room: u64) -> Pending {
     let overflows = pending.overflows.min(room);
     let others = pending.others.min(room - overflows);
-    Pending { overflows, others, full: pending.full.min(others), cookies: pending.cookies.min(overflows) }
+    Pending { overflows, others, full: pending.full.min(others) }
 }
 
 /// The process that owns a listener, as far as it is known.

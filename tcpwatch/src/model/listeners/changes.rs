@@ -13,8 +13,6 @@ pub(super) struct Pending {
     pub(super) others: u64,
     /// `TCPReqQFullDrop`: a part of `others`.
     pub(super) full: u64,
-    /// As many of `overflows` may have been cookies that came back.
-    pub(super) cookies: u64,
 }
 
 impl Pending {
@@ -114,7 +112,6 @@ fn in_namespace(
         overflows: counted.overflows + pending.overflows,
         others: counted.others + pending.others,
         full: counted.full + pending.full,
-        cookies_received: counted.cookies_received + pending.cookies,
         ..counted
     };
     let surges: Vec<Surge> = listeners.iter().map(|change| surge(change, sysctls)).collect();
@@ -137,12 +134,7 @@ fn in_namespace(
         listen_drops: drops,
         listen_overflows: counted.overflows - pending.overflows,
         unattributed,
-        pending: Pending {
-            overflows: late_overflows,
-            others: late_others,
-            full,
-            cookies: counted.cookies_received.min(late_overflows),
-        },
+        pending: Pending { overflows: late_overflows, others: late_others, full },
     })
 }
 
