@@ -66,6 +66,7 @@ impl Bed {
     }
 
     /// Sends SYNs from spoofed sources for so long.
+    #[expect(clippy::cast_possible_truncation, reason = "ports")]
     fn flood(&self, time: Duration) -> Sent {
         let one = |sender: u32| {
             let mut packet = Syn::to(self.address);
@@ -73,7 +74,10 @@ impl Bed {
             let mut syns = 0u32;
             while !syns.is_multiple_of(64) || started.elapsed() < time {
                 // A /8 for each sender, and a port that tells two rounds apart.
-                packet.set_source((11 + sender) << 24 | (syns & 0x00ff_ffff), 1024 + (syns >> 10) as u16);
+                packet.set_source(
+                    (11 + sender) << 24 | (syns & 0x00ff_ffff),
+                    (1024 + (syns >> 10) % 60_000) as u16,
+                );
                 self.tun.write(&packet.bytes).expect("the device is there");
                 syns += 1;
             }
@@ -127,6 +131,7 @@ impl Syn {
         Self { bytes, sums }
     }
 
+    #[expect(clippy::cast_possible_truncation, reason = "folded to 16 bits")]
     fn set_source(&mut self, source: u32, port: u16) {
         let words = (source >> 16) + (source & 0xffff);
         self.bytes[SOURCE..SOURCE + 4].copy_from_slice(&source.to_be_bytes());
@@ -157,7 +162,9 @@ pub(crate) fn run(effort: Effort) -> Result<()> {
         daemon::stop(&mut child)?;
     }
     let sum = |sent: &[Sent]| sent.iter().map(|sent| sent.syns).sum::<u64>();
-    println!("## SYN flood\n\n| watched by | SYNs per second (median) | µs of CPU time per SYN (median) |\n|---|---|---|");
+    println!(
+        "## SYN flood\n\n| watched by | SYNs per second (median) | µs of CPU time per SYN (median) |\n|---|---|---|"
+    );
     for (who, sent) in [("nothing", &alone), ("`tcpwatch run`", &watched)] {
         let (rates, costs) = sent.iter().map(|sent| (sent.rate(), sent.microseconds())).unzip();
         println!("| {who} | {:.0} | {:.3} |", median(rates), median(costs));

@@ -21,7 +21,9 @@ const LISTENERS: usize = 1000;
 /// Prints how long a sample takes, and the work on it.
 pub(crate) fn run(effort: Effort) -> Result<()> {
     println!("## One tick\n");
-    println!("| namespaces, listeners of its own | sample, ms (median, longest) | model | detectors |\n|---|---|---|---|");
+    println!(
+        "| namespaces, listeners of its own | sample, ms (median, longest) | model | detectors |\n|---|---|---|---|"
+    );
     for (namespaces, listeners) in [(1, 1), (NAMESPACES, LISTENERS)] {
         eprintln!("one tick, {namespaces} namespaces and {listeners} listeners");
         let made: Vec<Netns> = (0..namespaces).map(|_| Netns::new("scale")).collect();
@@ -50,9 +52,7 @@ pub(crate) fn run(effort: Effort) -> Result<()> {
         }
         let longest = times[0].iter().copied().fold(0.0, f64::max);
         let [sample, model, detectors] = times.map(median);
-        println!(
-            "| {namespaces}, {listeners} | {sample:.1}, {longest:.1} | {model:.1} | {detectors:.1} |"
-        );
+        println!("| {namespaces}, {listeners} | {sample:.1}, {longest:.1} | {model:.1} | {detectors:.1} |");
         drop(listening);
     }
     println!();

@@ -74,7 +74,8 @@ pub(super) fn changes_with<'a>(
             continue;
         };
         let sk_drops = u64::from(listener.drops.wrapping_sub(before.drops));
-        let change = Change { now: listener, before, drops: Drops::default(), sk_drops, twice: 0, overflows: 0 };
+        let change =
+            Change { now: listener, before, drops: Drops::default(), sk_drops, twice: 0, overflows: 0 };
         by_namespace.entry(listener.netns).or_default().push(change);
     }
     let mut changes = Changes::default();

@@ -132,7 +132,8 @@ impl Recent<'_> {
         for listener in &sample.listeners {
             let (accept, syn) = seen.entry((listener.netns, listener.local)).or_default();
             *accept |= accept_full(listener);
-            *syn |= syn_full(listener, sysctls(sample, listener.netns));
+            // Most queues are empty, and settings are looked for in all namespaces.
+            *syn |= listener.syn_queue != Some(0) && syn_full(listener, sysctls(sample, listener.netns));
         }
         for (key, (accept, syn)) in seen {
             if let Some(service) = self.services.get_mut(&key) {

@@ -120,7 +120,10 @@ mod tests {
         let now = Instant::now();
         let mut walks = Walks::new(now);
         assert_eq!(sample(&mut walks, now, true, 20).len(), 13);
-        assert!(sample(&mut walks, now, false, 5).is_empty(), "they have been counted, and the others are gone");
+        assert!(
+            sample(&mut walks, now, false, 5).is_empty(),
+            "they have been counted, and the others are gone"
+        );
         assert!(!walks.is_left(14));
     }
 

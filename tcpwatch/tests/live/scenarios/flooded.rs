@@ -9,7 +9,7 @@ use tcpwatch::finding::Kind;
 use tcpwatch::model::listeners::Drops;
 use tcpwatch_common::TcpState;
 
-use super::{Scene, TICK, count, meanwhile, owner};
+use super::{Scene, TICK, Work, count, meanwhile, owner};
 use crate::support::link::has_ipv6;
 use crate::support::netns::Netns;
 use crate::support::peer::Peer;
@@ -43,8 +43,7 @@ impl Flooded {
     fn listen(&mut self, ip: IpAddr, members: usize) {
         self.address = SocketAddr::new(ip, 0);
         for _ in 0..members {
-            let listener =
-                self.ns.run(|| sock::reuseport_listen(self.address, BACKLOG)).expect("listen");
+            let listener = self.ns.run(|| sock::reuseport_listen(self.address, BACKLOG)).expect("listen");
             self.address = listener.local_addr().expect("bound");
             self.listeners.push(listener);
         }
@@ -89,19 +88,14 @@ impl Flooded {
 
 /// Floods while `others` are at work, and demands that it is told as a flood and as nothing else. What was dropped, at
 /// last.
-fn told(
-    flooded: &Flooded,
-    scene: &mut Scene,
-    what: &str,
-    others: &[&(dyn Fn(&AtomicBool) + Sync)],
-) -> Drops {
+fn told(flooded: &Flooded, scene: &mut Scene, what: &str, others: &[&Work<'_>]) -> Drops {
     let kinds: &[Kind] = match flooded.ns.run(cookies) {
         0 => &[Kind::SynFlood, Kind::SynQueueOverflow],
         _ => &[Kind::SynFlood],
     };
     scene.expect_nothing(&flooded.ns, 2 * TICK);
     let flood = |stop: &AtomicBool| flooded.flood(stop);
-    let works: Vec<&(dyn Fn(&AtomicBool) + Sync)> = others.iter().copied().chain([&flood as _]).collect();
+    let works: Vec<&Work<'_>> = others.iter().copied().chain([&flood as _]).collect();
     meanwhile(&works, || {
         let (_, ticks) = scene.expect_all(&flooded.ns, kinds, |found| found.len() == kinds.len());
         println!("{what}: told by tick {ticks}");

@@ -10,7 +10,7 @@ use tcpwatch::model::Model;
 use tcpwatch::sample::Sample;
 use tcpwatch_common::cell;
 
-use super::{Scene, meanwhile};
+use super::{Scene, Work, meanwhile};
 use crate::churn::withheld::Withheld;
 use crate::support::netns::Netns;
 use crate::support::sock;
@@ -169,7 +169,7 @@ fn a_minute_of_heavy_traffic_in_which_nothing_is_wrong() {
     ];
     let withheld = Withheld::watch();
     let (mut scene, mut model) = (Scene::open(), Model::default());
-    let mut works: Vec<Box<dyn Fn(&AtomicBool) + Sync>> = Vec::new();
+    let mut works: Vec<Box<Work<'_>>> = Vec::new();
     for place in &places {
         for number in 0..SERVERS {
             works.push(Box::new(move |stop: &AtomicBool| place.serve(number, stop)));
@@ -186,8 +186,7 @@ fn a_minute_of_heavy_traffic_in_which_nothing_is_wrong() {
         let report = model.apply(Sample::clone(&sample));
         let is_withheld = withheld.cells() != [0; cell::CELLS] || lost(&sample).2 > 0;
         let found = about(&findings.open, &places);
-        let is_explained =
-            |finding: &&&Finding| is_withheld && finding.seen.kind == Kind::IllegalTransition;
+        let is_explained = |finding: &&&Finding| is_withheld && finding.seen.kind == Kind::IllegalTransition;
         assert!(found.iter().all(|finding| is_explained(&finding)), "{found:#?}");
         for place in &places {
             let drift = report.drift.get(&place.ns.inode()).cloned().unwrap_or_default();

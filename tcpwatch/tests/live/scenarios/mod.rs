@@ -208,8 +208,11 @@ impl Drop for Stop<'_> {
     }
 }
 
+/// What goes on until it is told to stop.
+type Work<'a> = dyn Fn(&AtomicBool) + Sync + 'a;
+
 /// Has `others` work while `act` does.
-fn meanwhile<T>(others: &[&(dyn Fn(&AtomicBool) + Sync)], act: impl FnOnce() -> T) -> T {
+fn meanwhile<T>(others: &[&Work<'_>], act: impl FnOnce() -> T) -> T {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         for other in others {

@@ -134,7 +134,9 @@ fn clients_that_answer_and_are_more_than_the_syn_queue_holds() {
         println!("more than the SYN queue holds: told by tick {ticks}: {}", found[0].seen.summary);
         let found = scene.expect_to_stay(&ns, &kinds, 4);
         assert_eq!((found[0].seen.verdict, found[1].seen.verdict), (Some("burst"), None));
-        found.iter().for_each(|found| is_at(found, address));
+        for found in &found {
+            is_at(found, address);
+        }
         assert_eq!(count(&found[0], "syn_queue_drops"), count(&found[1], "drops"));
     });
     let drops = scene.exact(&ns);
@@ -211,7 +213,9 @@ fn clients_that_have_answered_find_the_accept_queue_full() {
             assert_eq!(found[0].seen.verdict, Some("slow_application"));
             assert_eq!(count(&found[0], "syn_queue_length"), 7);
         }
-        found.iter().for_each(|found| is_at(found, address));
+        for found in &found {
+            is_at(found, address);
+        }
         let drops = scene.exact(&ns);
         assert_eq!((drops.accept_queue_ack, drops.total()), (7, 7), "abort {abort}: {drops:?}");
         let resets = ns.snmp()["TcpExt.EmbryonicRsts"];
