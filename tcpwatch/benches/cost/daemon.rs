@@ -68,7 +68,7 @@ pub(crate) fn wakeups(effort: Effort) -> Result<()> {
 }
 
 /// Voluntary context switches of all threads: each is a thread that slept and was woken.
-fn switches(pid: u32) -> Result<u64> {
+pub(crate) fn switches(pid: u32) -> Result<u64> {
     let mut sum = 0;
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
         let status = fs::read_to_string(task?.path().join("status"))?;
@@ -94,8 +94,9 @@ pub(crate) fn memory() -> Result<()> {
     stop(&mut child)
 }
 
+/// Mebibytes.
 #[expect(clippy::cast_precision_loss, reason = "mebibytes")]
-fn resident(pid: u32) -> Result<f64> {
+pub(crate) fn resident(pid: u32) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("its resident memory")?;
     let kibibytes: u64 = line.trim().trim_end_matches("kB").trim().parse()?;

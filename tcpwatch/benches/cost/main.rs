@@ -7,15 +7,20 @@
 
 mod churn;
 mod daemon;
+mod flood;
 mod per_event;
+mod scale;
+#[path = "../../tests/live/support/mod.rs"]
+mod support;
 
 use anyhow::{Result, bail};
 
 const USAGE: &str = "\
-cargo xtask bench [--rounds N] [--seconds S]
+cargo xtask bench [--only PART] [--rounds N] [--seconds S]
 
+  --only PART   one of per-event, churn, wakeups, memory, flood, tick
   --rounds N    interleaved rounds of each comparison (default 7)
-  --seconds S   length of one run of connection churn (default 2)";
+  --seconds S   length of one run of connection churn or of a flood (default 2)";
 
 /// How much is measured.
 #[derive(Clone, Copy)]
@@ -26,6 +31,7 @@ struct Effort {
 
 fn main() -> Result<()> {
     let mut effort = Effort { rounds: 7, seconds: 2 };
+    let mut only = None;
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         let mut number = || args.next().and_then(|text| text.parse::<u64>().ok());
@@ -39,6 +45,7 @@ fn main() -> Result<()> {
                 Some(rounds) if arg == "--rounds" => effort.rounds = usize::try_from(rounds)?,
                 Some(seconds) => effort.seconds = seconds,
             },
+            "--only" => only = args.next(),
             "--help" => {
                 println!("{USAGE}");
                 return Ok(());
@@ -46,11 +53,27 @@ fn main() -> Result<()> {
             other => bail!("unknown argument {other}\n\n{USAGE}"),
         }
     }
-    per_event::run(effort)?;
-    churn::run(effort)?;
-    daemon::wakeups(effort)?;
-    daemon::memory()
+    let parts: [Part; 6] = [
+        ("per-event", per_event::run),
+        ("churn", churn::run),
+        ("wakeups", daemon::wakeups),
+        ("memory", |_| daemon::memory()),
+        ("flood", flood::run),
+        ("tick", scale::run),
+    ];
+    if let Some(name) = &only
+        && !parts.iter().any(|(part, _)| part == name)
+    {
+        bail!("there is no part {name}\n\n{USAGE}");
+    }
+    parts
+        .iter()
+        .filter(|(part, _)| only.as_deref().is_none_or(|only| only == *part))
+        .try_for_each(|(_, run)| run(effort))
 }
+
+/// A part of the benchmark by its name.
+type Part = (&'static str, fn(Effort) -> Result<()>);
 
 /// The middle of some measurements.
 fn median(mut values: Vec<f64>) -> f64 {

@@ -19,11 +19,7 @@ pub(crate) fn run(effort: Effort) -> Result<()> {
         .chain([&yardstick.program])
         .filter_map(|program| Some((program.name, program.fd?)))
         .collect();
-    let before_us = fs::read_to_string(SWITCH).context("read kernel.bpf_stats_enabled")?;
-    fs::write(SWITCH, "1").context("enable kernel.bpf_stats_enabled (needs root)")?;
-    let measured = measure(effort, &programs);
-    fs::write(SWITCH, before_us.trim())?;
-    let costs = measured?;
+    let costs = with_stats(|| measure(effort, &programs))?;
     println!("## Per event\n\n| program | ns per event | times the empty one |\n|---|---|---|");
     let empty = costs.last().map_or(f64::NAN, |(_, cost)| *cost);
     for (name, cost) in costs.iter().filter(|(_, cost)| cost.is_finite()) {
@@ -33,6 +29,15 @@ pub(crate) fn run(effort: Effort) -> Result<()> {
         costs.iter().filter(|(name, _)| name.starts_with("transition")).map(|(_, cost)| cost).sum();
     println!("| **both state-change programs** | **{both:.0}** | **{:.2}** |\n", both / empty);
     Ok(())
+}
+
+/// Does `work` while the kernel keeps account of programs.
+pub(crate) fn with_stats<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let before_us = fs::read_to_string(SWITCH).context("read kernel.bpf_stats_enabled")?;
+    fs::write(SWITCH, "1").context("enable kernel.bpf_stats_enabled (needs root)")?;
+    let done = work();
+    fs::write(SWITCH, before_us.trim())?;
+    done
 }
 
 fn measure(effort: Effort, programs: &[(&'static str, i32)]) -> Result<Vec<(&'static str, f64)>> {

@@ -42,8 +42,9 @@ fn overflow(
 ) -> Option<Candidate> {
     let drops = service.drops;
     let was_full = service.accept_full.0 > 0;
-    let unknown = if was_full { drops.unknown } else { 0 };
-    let certain = drops.accept_queue() + unknown;
+    // The kernel counted these as overflows, be it not known at which stage.
+    let certain = service.overflows;
+    let unknown = certain.saturating_sub(drops.accept_queue());
     // Another listener of the namespace may have dropped them, but one of the two did, and this one's queue is full.
     let unattributed = recent.unattributed.get(&service.netns).copied().unwrap_or(0);
     let shared = if was_full && certain == 0 { unattributed.min(service.sk_drops) } else { 0 };

@@ -87,9 +87,6 @@ fn is_alone<'a>(service: &RecentService<'_>, services: impl Iterator<Item = &'a 
 }
 
 fn verdict(service: &RecentService<'_>, pressure: &Pressure, limits: &Limits) -> Option<Verdict> {
-    if !pressure.is_there(limits) {
-        return None;
-    }
     // A full accept queue keeps answered requests in the SYN queue.
     if service.accept_full.0 > 0 && (service.drops.accept_queue_ack > 0 || pressure.stuck > 0) {
         return Some(Verdict::SlowApplication);

@@ -2,6 +2,7 @@
 
 mod namespace;
 mod sockets;
+mod walks;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -25,9 +26,7 @@ use crate::sample::{
     Census, ListenerSample, NamespaceSample, Plan, ProgramSample, RemoteSample, RingSample, Sample,
     SocketSample, SourceKind,
 };
-
-/// A census without being asked may take this part of the time: one in so many.
-const CENSUS_SHARE: u32 = 200;
+use walks::Walks;
 
 /// Facts taken out of the ring at one tick.
 const DRAIN_LIMIT: usize = 100_000;
@@ -48,7 +47,7 @@ pub struct Live {
     /// Namespaces whose older sockets have all been met.
     settled: BTreeSet<u64>,
     census: HashMap<u64, Census>,
-    census_due: Instant,
+    walks: Walks,
     retired: Retired,
     kernel_memory: Option<u64>,
     processes: Processes,
@@ -83,7 +82,7 @@ impl Live {
             namespaces: Namespaces::look()?,
             settled: BTreeSet::new(),
             census: HashMap::new(),
-            census_due: Instant::now(),
+            walks: Walks::new(Instant::now()),
             retired: Retired::new(options.namespaces, options.retire_after),
             kernel_memory: kernel::map_memory(),
             processes: Processes::default(),
@@ -177,22 +176,28 @@ impl Live {
         }
         self.namespaces.refresh(met.keys().copied())?;
         let mut all = Vec::new();
-        for handle in self.namespaces.all().to_vec() {
+        let handles = self.namespaces.all().to_vec();
+        self.walks.begin(Instant::now(), census, handles.iter().map(|handle| handle.inode));
+        let (late, early): (Vec<_>, Vec<_>) =
+            handles.into_iter().partition(|handle| self.walks.is_late(handle.inode));
+        for handle in early.into_iter().chain(late) {
             // Cookies only grow: the greatest is the namespace that has the number now.
             let newest = met.get_mut(&handle.inode).and_then(|rows| {
                 rows.sort_by_key(|(key, _)| *key);
                 rows.pop()
             });
-            let (sample, problem) = self.namespace(&handle, newest.as_ref(), census)?;
+            let (sample, problem) = self.namespace(&handle, newest.as_ref())?;
             problems.extend(problem.map(|problem| format!("network namespace {}: {problem}", handle.inode)));
             all.push(sample);
         }
+        all.sort_by_key(|namespace| namespace.inode);
         add_illegal(&mut all, &self.counters)?;
         self.add_gone(met, &mut all)?;
         let is_alive = |inode| all.iter().any(|namespace| namespace.inode == inode && namespace.is_alive);
         self.census.retain(|inode, _| is_alive(*inode));
         self.surveyor.retain(is_alive);
         self.settings.retain(is_alive);
+        self.walks.end(Instant::now(), is_alive);
         Ok(all)
     }
 
@@ -285,8 +290,6 @@ impl Source for Live {
     }
 
     fn sample(&mut self, census: bool) -> Result<Sample, SourceError> {
-        let started = Instant::now();
-        let census = census || started >= self.census_due;
         let untracked = self.counters.host()?.untracked;
         self.settle_late(untracked)?;
         let mut problems = Vec::new();
@@ -296,9 +299,6 @@ impl Source for Live {
         let namespaces = self.namespaces(census, &mut problems)?;
         let own = namespaces.iter().find(|namespace| namespace.is_own);
         let limits = limits(own.and_then(|own| own.counters.as_ref()));
-        if census {
-            self.census_due = Instant::now() + started.elapsed() * CENSUS_SHARE;
-        }
         if self.namespaces.unreadable() > 0 {
             log::debug!("{} processes hide their namespace", self.namespaces.unreadable());
         }

@@ -22,6 +22,8 @@ const SHARE: u32 = 200;
 /// Walks with one.
 const SUSPICIOUS_EVERY: Duration = Duration::from_millis(900);
 const SUSPICIOUS_SHARE: u32 = 20;
+/// All walks without a suspicion, of however many namespaces: at most one part in so many of the time.
+const SHARE_OF_ALL: u32 = 20;
 
 /// What a namespace's survey has to know of it.
 pub(super) struct Around<'a> {
@@ -52,6 +54,8 @@ pub(super) struct Surveyor {
     plan: Plan,
     ticks: Ticks,
     kept: HashMap<u64, Kept>,
+    /// Until then only namespaces with a suspicion are walked.
+    rest_until: Instant,
     holders: Holders,
 }
 
@@ -116,6 +120,7 @@ impl Surveyor {
             plan: Plan::default(),
             ticks: Ticks::default(),
             kept: HashMap::new(),
+            rest_until: now,
             holders: Holders { pass: 0, soonest: now, due: now },
         })
     }
@@ -150,11 +155,12 @@ impl Surveyor {
             // The last of them have gone: so shall the groups.
             return self.kept.get(&inode).is_some_and(|kept| !kept.survey.groups.is_empty());
         }
-        let Some(kept) = self.kept.get(&inode) else { return true };
         let now = Instant::now();
+        let may_rest = now < self.rest_until;
+        let Some(kept) = self.kept.get(&inode) else { return !may_rest || self.is_suspicious(counts) };
         // Once more when a suspicion ends, so that what was found does not stay.
         let is_interesting = kept.was_suspicious || self.is_suspicious(counts);
-        now >= kept.due || (now >= kept.due_if_suspicious && is_interesting)
+        (now >= kept.due && !may_rest) || (now >= kept.due_if_suspicious && is_interesting)
     }
 
     /// Walks the sockets of the calling thread's namespace.
@@ -193,6 +199,9 @@ impl Surveyor {
         };
         let now = Instant::now();
         let cost = (now - started).saturating_sub(elsewhere);
+        if !self.is_suspicious(counts) {
+            self.rest_until = now + cost * SHARE_OF_ALL;
+        }
         let kept = Kept {
             survey: Arc::new(survey),
             was_suspicious: self.is_suspicious(counts),

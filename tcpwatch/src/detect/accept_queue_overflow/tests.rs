@@ -57,6 +57,22 @@ fn an_application_that_has_accepted_nothing_is_told_at_once() {
 }
 
 #[test]
+fn overflows_of_unknown_stage_are_told_though_the_queue_was_never_seen_full() {
+    let burst = Second {
+        drops: 5,
+        overflows: 5,
+        listen_drops: 5,
+        cookies_received: 9,
+        made: 100,
+        ..Second::default()
+    };
+    let found = found(&[burst]);
+    assert_eq!(evidence(&found[0], "drops"), &Evidence::Count(5));
+    assert_eq!(evidence(&found[0], "drops_at_unknown_stage"), &Evidence::Count(5));
+    assert_eq!(found[0].verdict, Some("burst"));
+}
+
+#[test]
 fn what_is_accepted_in_time_is_no_finding() {
     for seconds in [
         vec![],

@@ -40,6 +40,7 @@ pub(super) struct Cookies {
 }
 
 impl Pressure {
+    /// `None` as well if no more handshakes are under way than is good.
     pub(super) fn new(
         window: &Window,
         service: &RecentService<'_>,
@@ -48,20 +49,30 @@ impl Pressure {
     ) -> Option<Self> {
         let now = window.now();
         let first = window.recent(limits.within).next()?;
-        let mut pressure = Self::between(first, now, service, alone)?;
+        let mut pressure = Self::between(first, now, service, alone, of_members(service)?)?;
+        if !pressure.is_there(limits) {
+            return None;
+        }
+        // Only now, as there can be thousands of listeners and of remotes.
+        pressure.sources = sources(first, now, service);
         // One sample ago it was there too, and more than half a second has passed since.
         pressure.lasts = window.previous().is_some_and(|before| {
             let earlier = window.recent(limits.within).next().filter(|first| first.elapsed < before.elapsed);
-            let cookies = earlier.and_then(|first| Self::between(first, before, service, alone));
-            let queue = queue(before, service)
-                .is_some_and(|(length, _, _)| is_pressed(length, pressure.limit, limits));
-            queue || cookies.is_some_and(|one| one.is_cookie_storm(limits))
+            let Some(queue) = queue(before, service) else { return false };
+            let cookies = earlier.and_then(|first| Self::between(first, before, service, alone, queue));
+            is_pressed(queue.0, pressure.limit, limits)
+                || cookies.is_some_and(|one| one.is_cookie_storm(limits))
         });
         Some(pressure)
     }
 
-    fn between(first: &Sample, last: &Sample, service: &RecentService<'_>, alone: bool) -> Option<Self> {
-        let (requests, young, stuck) = queue(last, service)?;
+    fn between(
+        first: &Sample,
+        last: &Sample,
+        service: &RecentService<'_>,
+        alone: bool,
+        (requests, young, stuck): Queue,
+    ) -> Option<Self> {
         let space = namespace(last, service.netns)?;
         let (old, new) = (find(first, space)?.counters.as_ref()?, space.counters.as_ref()?);
         let grown = |old: Option<u64>, new: Option<u64>| new.map_or(0, |new| tell::growth(new, old));
@@ -81,13 +92,13 @@ impl Pressure {
             cookies: (alone && mode != Some(0)).then_some(cookies),
             always_cookies: mode == Some(2),
             dropped: service.drops.syn_queue,
-            sources: sources(first, last, service),
+            sources: 0,
             lasts: false,
         })
     }
 
     /// Whether more handshakes are under way than is good.
-    pub(super) fn is_there(&self, limits: &Limits) -> bool {
+    fn is_there(&self, limits: &Limits) -> bool {
         is_pressed(self.requests, self.limit, limits) || self.is_cookie_storm(limits) || self.dropped > 0
     }
 
@@ -125,10 +136,21 @@ fn is_pressed(length: u64, limit: u64, limits: &Limits) -> bool {
     tell::number(length) >= limits.queue_share * tell::number(limit.max(1))
 }
 
-/// Half-open requests of the service, those of them that are young, and those that are stuck.
-fn queue(sample: &Sample, service: &RecentService<'_>) -> Option<(u64, u64, u64)> {
+/// Half-open requests of a service, those of them that are young, and those that are stuck.
+type Queue = (u64, u64, u64);
+
+fn queue(sample: &Sample, service: &RecentService<'_>) -> Option<Queue> {
     let is_member = |one: &&ListenerSample| one.netns == service.netns && one.local == service.local;
-    sample.listeners.iter().filter(is_member).try_fold((0, 0, 0), |(length, young, stuck), one| {
+    sum(sample.listeners.iter().filter(is_member))
+}
+
+/// As they are now.
+fn of_members(service: &RecentService<'_>) -> Option<Queue> {
+    sum(service.members.iter().copied())
+}
+
+fn sum<'a>(mut members: impl Iterator<Item = &'a ListenerSample>) -> Option<Queue> {
+    members.try_fold((0, 0, 0), |(length, young, stuck), one| {
         Some((length + one.syn_queue?, young + one.young.unwrap_or(0), stuck + one.stuck.unwrap_or(0)))
     })
 }

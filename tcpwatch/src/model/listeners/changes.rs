@@ -31,6 +31,8 @@ pub struct Change<'a> {
     pub sk_drops: u64,
     /// Drops that are in there twice.
     pub twice: u64,
+    /// How many of `drops` are for want of room in the accept queue, at whatever stage.
+    pub overflows: u64,
 }
 
 /// What happened in one namespace.
@@ -72,7 +74,8 @@ pub(super) fn changes_with<'a>(
             continue;
         };
         let sk_drops = u64::from(listener.drops.wrapping_sub(before.drops));
-        let change = Change { now: listener, before, drops: Drops::default(), sk_drops, twice: 0 };
+        let change =
+            Change { now: listener, before, drops: Drops::default(), sk_drops, twice: 0, overflows: 0 };
         by_namespace.entry(listener.netns).or_default().push(change);
     }
     let mut changes = Changes::default();
@@ -117,6 +120,7 @@ fn in_namespace(
     for (change, share) in listeners.iter_mut().zip(&shares) {
         change.drops = share.drops;
         change.twice = share.twice;
+        change.overflows = share.overflows;
     }
     let seen: u64 = surges.iter().map(|surge| surge.dropped).sum();
     let sum = |count: fn(&Share) -> u64| shares.iter().map(count).sum::<u64>();

@@ -19,6 +19,8 @@ pub struct RecentService<'a> {
     pub members: Vec<&'a ListenerSample>,
     pub sysctls: Option<&'a Sysctls>,
     pub drops: Drops,
+    /// Those of them that the accept queue had no room for, at whatever stage.
+    pub overflows: u64,
     pub sk_drops: u64,
     pub synack_retransmits: u64,
     /// Samples in which an accept queue was full, and of how many.
@@ -84,6 +86,7 @@ impl<'a> RecentService<'a> {
             members: Vec::new(),
             sysctls: sysctls(now, listener.netns),
             drops: Drops::default(),
+            overflows: 0,
             sk_drops: 0,
             synack_retransmits: 0,
             accept_full: (0, 0),
@@ -132,7 +135,8 @@ impl Recent<'_> {
         for listener in &sample.listeners {
             let (accept, syn) = seen.entry((listener.netns, listener.local)).or_default();
             *accept |= accept_full(listener);
-            *syn |= syn_full(listener, sysctls(sample, listener.netns));
+            // Most queues are empty, and settings are looked for in all namespaces.
+            *syn |= listener.syn_queue != Some(0) && syn_full(listener, sysctls(sample, listener.netns));
         }
         for (key, (accept, syn)) in seen {
             if let Some(service) = self.services.get_mut(&key) {
@@ -150,6 +154,7 @@ impl Recent<'_> {
         for change in &changes.listeners {
             if let Some(service) = self.services.get_mut(&(change.now.netns, change.now.local)) {
                 service.drops += change.drops;
+                service.overflows += change.overflows;
                 service.sk_drops += change.sk_drops;
                 let retransmits = change.now.synack_retransmits;
                 service.synack_retransmits += retransmits.saturating_sub(change.before.synack_retransmits);

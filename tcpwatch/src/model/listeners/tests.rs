@@ -208,6 +208,20 @@ fn drops_that_come_late_keep_their_cause() {
 }
 
 #[test]
+fn cookies_that_come_back_before_their_drops_are_told_in_sum() {
+    let mut tally = Tally::default();
+    let mut apply = |seconds, drops, counted, cookies| {
+        let counts = [counted, counted, 0, 0, 0, cookies, 34, 0, 0];
+        totals(&tally.apply(&Arc::new(sample(seconds, (1, 0), counts, &[(drops, 0, 0)])))).0
+    };
+    apply(1.0, 0, 0, 0);
+    // Six cookies came back and found no room after the listener was read.
+    apply(2.0, 23, 29, 6);
+    let drops = apply(3.0, 29, 29, 6);
+    assert_eq!((drops.accept_queue_syn, drops.accept_queue_ack, drops.unknown), (23, 6, 0));
+}
+
+#[test]
 fn what_is_gone_is_forgotten() {
     let mut tally = Tally::default();
     let many: Vec<Queues> = (0..50).map(|_| (0, 0, 0)).collect();

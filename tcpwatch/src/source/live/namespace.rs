@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tcpwatch_common::event::Namespace;
 use tcpwatch_common::{TcpState, cell};
@@ -32,9 +33,8 @@ impl Live {
         &mut self,
         handle: &NetnsHandle,
         met: Option<&(u64, Namespace)>,
-        census: bool,
     ) -> Result<(NamespaceSample, Option<String>), SourceError> {
-        let inside = match within(handle, || self.inside(handle.inode, met.map(|(_, met)| met.row), census)) {
+        let inside = match within(handle, || self.inside(handle.inode, met.map(|(_, met)| met.row))) {
             Ok(inside) => inside?,
             Err(error) => {
                 let (cells, adopted) = self.row(met.map(|(_, met)| met.row))?;
@@ -72,7 +72,7 @@ impl Live {
         Ok((sample, inside.problem))
     }
 
-    fn inside(&mut self, inode: u64, row: Option<u32>, census: bool) -> Result<Inside, SourceError> {
+    fn inside(&mut self, inode: u64, row: Option<u32>) -> Result<Inside, SourceError> {
         let mut problem = None;
         let dir = Path::new(OF_THREAD);
         let mut read = |buffer: &mut String| {
@@ -86,7 +86,9 @@ impl Live {
         // A walk costs milliseconds however few sockets there are. Half-open requests can outlive their listener, so
         // an empty namespace is only sure of having none if it never had a listener.
         let empty = after.as_ref().is_some_and(NetCounters::no_sockets) && !has_listened(&cells, &adopted);
-        let walked = if self.surveyor.is_due(inode, &counts) {
+        let is_left = self.walks.is_left(inode);
+        let started = Instant::now();
+        let walked = if self.surveyor.is_due(inode, &counts) && self.walks.has_time(inode) {
             let around = Around {
                 inode,
                 sysctls: &sysctls,
@@ -94,11 +96,16 @@ impl Live {
                 elapsed: self.opened.elapsed(),
             };
             Some(self.surveyor.survey(&mut self.kernel, &mut self.counters, &counts, &around))
-        } else if census && empty {
+        } else if is_left && empty {
             Some(Ok([0; _]))
+        } else if is_left && self.walks.has_time(inode) {
+            Some(self.kernel.census(&mut self.counters))
         } else {
-            census.then(|| self.kernel.census(&mut self.counters))
+            None
         };
+        if walked.is_some() {
+            self.walks.done(inode, started.elapsed());
+        }
         let census = match walked {
             None => None,
             Some(Ok(counts)) => Some((by_index(&counts), minis(&counts))),

@@ -2,7 +2,7 @@
 
 mod limits;
 mod traffic;
-mod withheld;
+pub mod withheld;
 
 use std::collections::HashMap;
 use std::net::{TcpListener, TcpStream};

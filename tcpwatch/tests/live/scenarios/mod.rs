@@ -24,15 +24,20 @@
 
 mod child;
 mod closing;
+mod flooded;
+mod healthy;
 mod living;
 mod owners;
+mod pressure;
 mod stalls;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tcpwatch::detect::{Detectors, Findings, Thresholds, plan};
 use tcpwatch::finding::{Evidence, Finding, Kind};
 use tcpwatch::kernel::Options;
+use tcpwatch::model::listeners::{Drops, Listeners, Tally};
 use tcpwatch::sample::Sample;
 use tcpwatch::source::{Live, Source as _};
 
@@ -48,7 +53,11 @@ struct Scene {
     live: Live,
     detectors: Detectors,
     thresholds: Thresholds,
+    tally: Tally,
+    listeners: Listeners,
     next: Instant,
+    /// For the last sample.
+    took: Duration,
 }
 
 impl Scene {
@@ -62,7 +71,15 @@ impl Scene {
             Options { sockets: 1 << 15, namespaces: 256, ring_bytes: 1 << 16, ..Options::default() };
         let mut live = Live::open(&options, |_| ()).expect("live tests need root and eBPF");
         live.set_plan(plan(&thresholds));
-        let mut scene = Scene { live, detectors: Detectors::default(), thresholds, next: Instant::now() };
+        let mut scene = Scene {
+            live,
+            detectors: Detectors::default(),
+            thresholds,
+            tally: Tally::default(),
+            listeners: Listeners::default(),
+            next: Instant::now(),
+            took: Duration::ZERO,
+        };
         // What was before is no news.
         scene.tick();
         scene
@@ -73,15 +90,26 @@ impl Scene {
         let now = Instant::now();
         std::thread::sleep(self.next.saturating_duration_since(now));
         self.next = now.max(self.next) + TICK;
+        let started = Instant::now();
         let sample = std::sync::Arc::new(self.live.sample(false).expect("a sample"));
+        self.took = started.elapsed();
         let findings = self.detectors.apply(&sample, &self.thresholds);
+        self.listeners = self.tally.apply(&sample);
         (sample, findings)
+    }
+
+    /// Looks until new listeners are known for sure: a sample that comes soon after another is left out.
+    fn settle(&mut self) {
+        for _ in 0..2 {
+            self.tick();
+        }
     }
 
     /// Looks until there is a finding of this kind in the namespace that `is` what was meant. No other may be there.
     #[track_caller]
     fn expect(&mut self, ns: &Netns, kind: Kind, is: impl Fn(&Finding) -> bool) -> Finding {
-        self.expect_among(ns, kind, &[kind], is)
+        let (found, _) = self.expect_all(ns, &[kind], |mine| mine.iter().any(&is));
+        found.into_iter().find(is).expect("it was there")
     }
 
     /// The same where findings of some other kinds may be there too.
@@ -93,24 +121,82 @@ impl Scene {
         allowed: &[Kind],
         is: impl Fn(&Finding) -> bool,
     ) -> Finding {
+        let is = |finding: &Finding| finding.seen.kind == kind && is(finding);
+        let (found, _) = self.expect_all(ns, allowed, |mine| mine.iter().any(is));
+        found.into_iter().find(is).expect("it was there")
+    }
+
+    /// Looks until the findings in the namespace `are` what was meant, and tells how many ticks it took. None of another
+    /// kind may be there.
+    #[track_caller]
+    fn expect_all(
+        &mut self,
+        ns: &Netns,
+        kinds: &[Kind],
+        are: impl Fn(&[Finding]) -> bool,
+    ) -> (Vec<Finding>, u32) {
         let deadline = Instant::now() + PATIENCE;
-        loop {
+        for ticks in 1.. {
             let (sample, findings) = self.tick();
-            let mine = of(&findings, ns);
-            if let Some(other) = mine.iter().find(|finding| !allowed.contains(&finding.seen.kind)) {
+            let mine = sorted(&findings, ns);
+            if let Some(other) = mine.iter().find(|finding| !kinds.contains(&finding.seen.kind)) {
                 panic!("another finding came: {other:#?}");
             }
-            if let Some(found) = mine.iter().find(|finding| finding.seen.kind == kind && is(finding)) {
-                return (*found).clone();
+            if are(&mine) {
+                return (mine, ticks);
             }
             assert!(
                 Instant::now() < deadline,
-                "{} never came; there is {mine:#?}; {:?} sockets had no room in the table; with {:#?}, {:#?}",
-                kind.name(),
-                sample.host.as_ref().map(|host| host.untracked),
+                "{kinds:?} never came as meant; there is {mine:#?} with {:#?}, {:#?}",
                 sample.listeners.iter().filter(|listener| listener.netns == ns.inode()).collect::<Vec<_>>(),
                 sample.namespaces.iter().find(|namespace| namespace.inode == ns.inode()).map(|n| &n.survey),
             );
+        }
+        unreachable!("the deadline comes first")
+    }
+
+    /// Looks a few times more: the findings of the namespace are of these kinds, all of them.
+    #[track_caller]
+    fn expect_to_stay(&mut self, ns: &Netns, kinds: &[Kind], ticks: u32) -> Vec<Finding> {
+        let mut last = Vec::new();
+        for _ in 0..ticks {
+            let (_, findings) = self.tick();
+            last = sorted(&findings, ns);
+            let found: Vec<Kind> = last.iter().map(|finding| finding.seen.kind).collect();
+            assert_eq!(found, kinds, "{last:#?}");
+        }
+        last
+    }
+
+    /// Once nothing happens any more: what the listeners of the namespace dropped, by cause. The sums are the kernel's
+    /// counts since the namespace was made.
+    #[track_caller]
+    fn exact(&mut self, ns: &Netns) -> Drops {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let before = ns.snmp();
+            self.tick();
+            let found = &self.listeners;
+            let space = found.namespaces[&ns.inode()];
+            if ns.snmp() != before || space.pending > 0 {
+                assert!(Instant::now() < deadline, "{} never comes to rest: {space:?}", ns.name());
+                continue;
+            }
+            let (mut drops, mut sk_drops, mut twice) = (Drops::default(), 0, 0);
+            for service in found.services.iter().filter(|service| service.netns == ns.inode()) {
+                for member in &service.members {
+                    drops += member.drops;
+                    sk_drops += member.sk_drops;
+                    twice += member.twice;
+                    assert_eq!(member.sk_drops, u64::from(member.sample.drops), "since it listens");
+                }
+            }
+            let kernel = |name: &str| before[&format!("TcpExt.{name}")];
+            assert_eq!(space.unattributed, 0, "{drops:?}");
+            assert_eq!(drops.total(), kernel("ListenDrops"), "{drops:?}");
+            assert_eq!(drops.accept_queue() + drops.unknown, kernel("ListenOverflows"), "{drops:?}");
+            assert_eq!(drops.total() + twice, sk_drops, "{drops:?}");
+            return drops;
         }
     }
 
@@ -131,6 +217,13 @@ fn of<'a>(findings: &'a Findings, ns: &Netns) -> Vec<&'a Finding> {
     findings.open.iter().filter(|finding| finding.seen.subject.netns == Some(ns.inode())).collect()
 }
 
+/// The same, by kind.
+fn sorted(findings: &Findings, ns: &Netns) -> Vec<Finding> {
+    let mut mine: Vec<Finding> = of(findings, ns).into_iter().cloned().collect();
+    mine.sort_by_key(|finding| finding.seen.kind);
+    mine
+}
+
 /// A count among the evidence.
 #[track_caller]
 fn count(finding: &Finding, name: &str) -> u64 {
@@ -143,4 +236,28 @@ fn count(finding: &Finding, name: &str) -> u64 {
 /// The pid of the process that a finding names.
 fn owner(finding: &Finding) -> Option<u32> {
     finding.seen.subject.owner.as_ref().map(|owner| owner.pid)
+}
+
+/// Tells others to stop, also when a test fails: threads that were started for it are waited for.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What goes on until it is told to stop.
+type Work<'a> = dyn Fn(&AtomicBool) + Sync + 'a;
+
+/// Has `others` work while `act` does.
+fn meanwhile<T>(others: &[&Work<'_>], act: impl FnOnce() -> T) -> T {
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for other in others {
+            scope.spawn(|| other(&stop));
+        }
+        let _stop = Stop(&stop);
+        act()
+    })
 }

@@ -184,11 +184,9 @@ fn parse_counters(text: &str) -> HashMap<String, u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::parse_counters;
-
     #[test]
     fn counters_are_named_by_group() {
-        let counters = parse_counters("Tcp: MaxConn PassiveOpens\nTcp: -1 7\nTcpExt: TW\nTcpExt: 2\n");
+        let counters = super::parse_counters("Tcp: MaxConn PassiveOpens\nTcp: -1 7\nTcpExt: TW\nTcpExt: 2\n");
         assert_eq!(counters["Tcp.PassiveOpens"], 7);
         assert_eq!(counters["TcpExt.TW"], 2);
         assert!(!counters.contains_key("Tcp.MaxConn"));

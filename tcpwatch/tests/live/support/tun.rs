@@ -73,6 +73,11 @@ impl Tun {
         });
     }
 
+    /// Hands a packet to the kernel as it is. It has been worked on when this returns.
+    pub fn write(&self, packet: &[u8]) -> std::io::Result<usize> {
+        (&self.file).write(packet)
+    }
+
     /// Runs `f` in the device's namespace.
     pub fn run<T: Send>(&self, f: impl FnOnce() -> T + Send) -> T {
         run_in(&self.ns, f)
