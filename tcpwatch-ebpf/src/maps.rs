@@ -58,7 +58,7 @@ pub(crate) static LISTENERS: HashMap<u64, Listener> = HashMap::with_max_entries(
 
 /// Remotes that something went wrong with.
 #[map]
-pub(crate) static REMOTES: LruHashMap<remote::Key, remote::Counts> = LruHashMap::with_max_entries(4096, 0);
+pub(crate) static REMOTES: LruHashMap<remote::Key, remote::Counts> = LruHashMap::with_max_entries(2048, 0);
 
 /// Clients of listeners to which a SYN-ACK was sent again, and how often. Apart, as a flood fills it.
 #[map]

@@ -191,6 +191,7 @@ fn load_object(
         .map_max_entries(map::CELLS, rows)
         .map_max_entries(map::ADOPTED, rows)
         .map_max_entries(map::LISTENERS, options.listeners)
+        .map_max_entries(map::REMOTES, remotes())
         .map_max_entries(map::HOST, HostCounters::records(is_preemptible))
         .map_max_entries(map::TASK_NOTES, notes)
         .map_max_entries(map::EVENTS, options.ring_bytes)
@@ -211,6 +212,15 @@ fn load_object(
 /// instead, and wait for its grace periods by this field.
 fn is_preemptible(types: &Btf) -> bool {
     types.member("tp_transition_snapshot", "srcu_gp").is_ok()
+}
+
+/// Remotes that are remembered. A map that forgets gives each CPU some free entries of its own, so that a small map on a
+/// large host would forget what is young.
+fn remotes() -> u32 {
+    const FEWEST: u32 = 2048;
+    const EACH_CPU: u32 = 256;
+    let cpus = aya::util::nr_cpus().ok().and_then(|cpus| u32::try_from(cpus).ok()).unwrap_or(1);
+    FEWEST.max(EACH_CPU.saturating_mul(cpus))
 }
 
 /// Diagnostics are no reason not to run.

@@ -3,6 +3,7 @@
 //! A walk costs milliseconds however few sockets there are, so it takes a small part of the time: more of it where
 //! the exact counts, which cost nothing, show a state that may mean trouble.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -193,7 +194,7 @@ impl Surveyor {
         let survey = Survey {
             elapsed: around.elapsed,
             groups: found.groups.iter().filter_map(|(key, sum)| group(*key, sum, around)).collect(),
-            tuples: found.tuples.iter().map(|(key, sum)| tuple(key, sum)).collect(),
+            tuples: largest(found.tuples).iter().map(|(key, sum)| tuple(key, sum)).collect(),
             folded: found.folded,
             aged_after: self.plan.aged_after,
         };
@@ -289,6 +290,14 @@ fn group(key: survey::Key, sum: &survey::Sum, around: &Around<'_>) -> Option<Gro
             remote: socket_addr(sum.remote, sum.ports[1]),
         },
     })
+}
+
+/// The destinations with the most ports in use; nobody asks for others.
+fn largest(mut tuples: Vec<(TupleKey, TupleSum)>) -> Vec<(TupleKey, TupleSum)> {
+    const TUPLES: usize = 64;
+    tuples.sort_unstable_by_key(|(_, sum)| Reverse(sum.used));
+    tuples.truncate(TUPLES);
+    tuples
 }
 
 fn tuple(key: &TupleKey, sum: &TupleSum) -> Tuple {
