@@ -39,8 +39,18 @@ pub fn test(project: &Project, filter: &[String]) -> Result<()> {
 /// The live tests in turns: alone, beside each other, and alone with the whole machine for itself.
 const LIVE_RUNS: [&[&str]; 3] = [
     &["--test-threads=1", "--skip", "facts::", "--skip", "scenarios::"],
-    &["--test-threads=4", "facts::", "scenarios::", "--skip", "heavy"],
-    &["--test-threads=1", "heavy"],
+    &[
+        "--test-threads=4",
+        "facts::",
+        "scenarios::",
+        "--skip",
+        "heavy",
+        "--skip",
+        "pressure::",
+        "--skip",
+        "flooded::",
+    ],
+    &["--test-threads=1", "heavy", "pressure::", "flooded::"],
 ];
 
 /// Integration tests that are no live tests. Cargo can only be told which to run, not which to leave out.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tcpwatch::detect::Thresholds;
-use tcpwatch::finding::{Evidence, Kind};
+use tcpwatch::finding::{Evidence, Finding, Kind};
 use tcpwatch_common::TcpState;
 
 use super::{Scene, count, of, owner};
@@ -182,8 +182,12 @@ fn short_connections_fill_the_buckets_of_whoever_closes_first() {
         assert_eq!(found.seen.verdict, Some("overflow"));
         assert_eq!(count(&found, "overflows"), ns.snmp()["TcpExt.TCPTimeWaitOverflow"]);
         assert_eq!((count(&found, "time_wait"), count(&found, "max_tw_buckets")), (100, 100));
-        let told = found.seen.evidence.iter().find(|(name, _)| *name == "closes_first");
-        assert_eq!(told, Some(&("closes_first", Evidence::Text(closes_first.into()))));
+        // The next walk over the sockets tells whose they are.
+        let told = |found: &Finding| {
+            found.seen.evidence.iter().find(|(name, _)| *name == "closes_first").map(|(_, told)| told.clone())
+        };
+        let found = scene.expect(&ns, Kind::TimeWaitStorm, |found| told(found).is_some());
+        assert_eq!(told(&found), Some(Evidence::Text(closes_first.into())));
     }
 }
 

@@ -11,7 +11,7 @@ use tcpwatch::model::listeners::Drops;
 use super::{Scene, TICK, count, meanwhile, owner};
 use crate::support::netns::Netns;
 use crate::support::peer::Peer;
-use crate::support::segment::{ACK, SYN};
+use crate::support::segment::{ACK, FIN, SYN};
 use crate::support::sock;
 use crate::support::tun::{Tun, kernel_ip, peer_ip};
 
@@ -122,8 +122,12 @@ fn clients_that_answer_and_are_more_than_the_syn_queue_holds() {
             for peer in &mut peers {
                 if peer.wait(SYN | ACK, Duration::ZERO).is_ok() {
                     peer.ack();
-                    drop(sock::accept(&listener, TIMEOUT).expect("it has answered"));
-                    peer.rst();
+                    let accepted = sock::accept(&listener, TIMEOUT).expect("it has answered");
+                    peer.fin();
+                    drop(accepted);
+                    if peer.wait(FIN | ACK, TIMEOUT).is_ok() {
+                        peer.ack();
+                    }
                 }
             }
         }
