@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::Outcome;
 use super::client::{Address, Client, ClientError};
-use super::findings::Choice;
+use super::findings::{Choice, limits};
 use crate::causes::causes;
 use range::Limit;
 use verdict::{Answers, Level, Verdict};
@@ -86,7 +86,8 @@ fn ask(client: &Client, args: &CheckArgs) -> Result<Answers> {
     let get = |path: &str| -> Result<Value, ClientError> { client.json(&format!("/api/v1/{path}{query}")) };
     let mut findings = get("findings")?;
     args.choice.retain(&mut findings)?;
-    Ok(Answers { findings, states: get("states")?, listeners: get("listeners")? })
+    let note = limits(&client.json("/api/v1/status")?)?;
+    Ok(Answers { findings, states: get("states")?, listeners: get("listeners")?, note })
 }
 
 /// Whether these arguments of tcpwatch ask for a check, right or wrong.

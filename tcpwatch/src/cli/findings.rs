@@ -7,7 +7,7 @@ mod watch;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 use serde_json::Value;
@@ -94,7 +94,11 @@ pub(super) fn findings(args: &FindingsArgs) -> Result<Outcome> {
         return watch::watch(args);
     }
     let answer = match client::get(&args.remote, &path(args))? {
-        Some(answer) => answer,
+        Some(mut answer) => {
+            let status = client::get(&args.remote, "/api/v1/status")?.unwrap_or_default();
+            answer["notes"] = limits(&status)?.into_iter().collect();
+            answer
+        }
         None => Alone::open()?.look(args)?,
     };
     let answer = chosen(args, answer)?;
@@ -107,6 +111,21 @@ pub(super) fn findings(args: &FindingsArgs) -> Result<Outcome> {
     let is_open = |finding: &Value| finding["closed"].is_null();
     let any = answer["findings"].as_array().is_some_and(|list| list.iter().any(is_open));
     Ok(if any { Outcome::Findings } else { Outcome::Fine })
+}
+
+/// What a daemon cannot find, by its `/api/v1/status`. It fails if that is everything.
+pub(super) fn limits(status: &Value) -> Result<Option<String>> {
+    ensure!(
+        status["source"] != "netlink",
+        "the daemon works without eBPF, and findings need it; `tcpwatch doctor` on its host says what would help"
+    );
+    let untracked = status["losses"]["untracked"].as_u64().filter(|count| *count > 0);
+    Ok(untracked.map(|count| {
+        format!(
+            "{count} sockets were or are of unknown age, as the daemon's table was full: findings that need ages may \
+             be missing. A larger `tcpwatch run --max-tracked` helps."
+        )
+    }))
 }
 
 /// Where the daemon has them.
@@ -141,7 +160,7 @@ fn parse_time(text: &str) -> Result<Duration> {
 fn parse_look(text: &str) -> Result<Duration> {
     let time = parse_time(text)?;
     let bounds = Duration::from_secs(1)..=Duration::from_hours(1);
-    anyhow::ensure!(bounds.contains(&time), "between 1s and 1h");
+    ensure!(bounds.contains(&time), "between 1s and 1h");
     Ok(time)
 }
 
@@ -159,6 +178,17 @@ mod tests {
             assert!(parse_time(text).is_err(), "{text}");
         }
         assert!(parse_look("0s").is_err() && parse_look("2h").is_err() && parse_look("1s").is_ok());
+    }
+
+    #[test]
+    fn what_a_daemon_cannot_find_is_told() {
+        let status =
+            |source: &str, untracked: u64| json!({"source": source, "losses": {"untracked": untracked}});
+        assert_eq!(limits(&status("ebpf", 0)).expect("it can"), None);
+        assert!(
+            limits(&status("ebpf", 7)).expect("it can").is_some_and(|note| note.starts_with("7 sockets"))
+        );
+        assert!(limits(&status("netlink", 0)).is_err());
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub(super) struct Answers {
     pub(super) findings: Value,
     pub(super) states: Value,
     pub(super) listeners: Value,
+    /// What could not be found.
+    pub(super) note: Option<String>,
 }
 
 /// From fine to worst; what is not known is worse than fine and better than what is certain.
@@ -100,6 +102,7 @@ impl Verdict {
         if answers.states["detail"]["complete"] == Value::Bool(false) {
             text += "incomplete: not every network namespace could be looked into (see `tcpwatch doctor`)\n";
         }
+        text.extend(answers.note.iter().map(|note| format!("{}\n", plain(note))));
         Self { level, text }
     }
 }
@@ -169,7 +172,7 @@ mod tests {
             states["states"][state.name()] = 3.into();
         }
         let listeners = json!({"netns": [{"listen_drops": 4}, {"listen_drops": 5}]});
-        Answers { findings: json!({"findings": findings}), states, listeners }
+        Answers { findings: json!({"findings": findings}), states, listeners, note: None }
     }
 
     fn finding(severity: &str) -> Value {

@@ -51,7 +51,14 @@ impl Alone {
                 if progress {
                     let _ = write!(io::stderr(), "\r\x1b[K");
                 }
-                answer["looked_for"] = args.look.as_secs().into();
+                let seconds = args.look.as_secs();
+                answer["looked_for"] = seconds.into();
+                answer["notes"] = vec![format!(
+                    "Without a daemon this looked for {seconds} s. How long sockets have been in their states before \
+                     is not known, and what shows in ages or over a minute could not be seen. `tcpwatch run` watches \
+                     all the time."
+                )]
+                .into();
                 return Ok(answer);
             }
         }

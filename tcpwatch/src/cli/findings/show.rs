@@ -18,11 +18,7 @@ pub(super) fn list(answer: &Value, long: bool, colours: bool) -> String {
     }
     text += &totals(list, long);
     text.push('\n');
-    if let Some(seconds) = answer["looked_for"].as_u64() {
-        let note = format!(
-            "Without a daemon this looked for {seconds} s. How long sockets have been in their states before is not \
-             known, and what shows in ages or over a minute could not be seen. `tcpwatch run` watches all the time."
-        );
+    for note in texts(&answer["notes"]) {
         text.push('\n');
         text += &wrap(&note, "", "");
     }

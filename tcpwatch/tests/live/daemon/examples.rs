@@ -135,9 +135,9 @@ fn run(example: &str, way: Option<&Way>, ns: &Netns, directory: &Directory) {
     let mut running = Running::spawn(&mut shell(example, ns, directory));
     match way {
         Some(Way::Daemon) => {
-            running.log_line("listening on http://");
-            interrupt(&running);
-            let ended = running.finish();
+            let daemon = Daemon::ready(running);
+            interrupt(&daemon.running);
+            let ended = daemon.running.finish();
             assert_eq!(ended.status.code(), Some(0), "{example}: {ended:?}");
         }
         Some(Way::Endless) => {

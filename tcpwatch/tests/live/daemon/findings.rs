@@ -34,7 +34,9 @@ struct Asked {
 impl Asked {
     fn new(ns: &Netns, hint: &str) -> Self {
         let config = File::new(hint, CONFIG);
-        let daemon = Daemon::start(&["--config", config.path()]);
+        let daemon =
+            // Whatever else runs here: there is room for the sockets of these tests.
+            Daemon::start(&["--config", config.path(), "--max-tracked", "1000000"]);
         Self { address: daemon.address.to_string(), daemon, netns: ns.inode().to_string(), _config: config }
     }
 
@@ -163,6 +165,14 @@ fn without_a_daemon_it_looks_itself_and_says_what_that_cannot_show() {
     assert!(shown.contains("looking, 0 s left"), "{shown:?}");
     let nowhere = output(&["findings", "--alone", "--netns", "1"]);
     assert_eq!(nowhere.status.code(), Some(2), "{nowhere:?}");
+    let blind = Daemon::start(&["--netlink-only"]);
+    let blind_address = blind.address.to_string();
+    let ended = output(&["findings", "--remote", &blind_address]);
+    assert_eq!(ended.status.code(), Some(2), "none found is not none there: {ended:?}");
+    let ended = output(&["check", "--remote", &blind_address]);
+    assert_eq!(ended.status.code(), Some(3), "{ended:?}");
+    assert!(text(&ended).starts_with("TCPWATCH UNKNOWN: the daemon works without eBPF"), "{ended:?}");
+    blind.stop(Signal::TERM);
     for args in [
         &["findings", "--kind", "flood"][..],
         &["findings", "--severity", "bad"],

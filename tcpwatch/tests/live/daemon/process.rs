@@ -155,7 +155,11 @@ impl Daemon {
     pub fn run(more: &[&str]) -> Self {
         let mut args = vec!["run"];
         args.extend(more);
-        let running = Running::start(&args);
+        Self::ready(Running::start(&args))
+    }
+
+    /// Waits until it answers.
+    pub fn ready(running: Running) -> Self {
         let line = running.log_line("listening on http://");
         let (_, address) = line.rsplit_once("http://").expect("an address");
         let daemon = Self { running, address: address.trim().parse().expect("an address") };

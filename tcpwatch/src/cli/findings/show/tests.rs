@@ -70,11 +70,11 @@ fn closed_ones_and_those_of_nobody_are_told_as_such() {
 }
 
 #[test]
-fn what_cannot_be_known_alone_is_said() {
+fn what_could_not_be_found_is_said() {
     let mut answer = answer(&[]);
-    answer["looked_for"] = 5.into();
+    answer["notes"] = json!(["one ".repeat(30), "two"]);
     let text = list(&answer, false, false);
-    assert!(text.contains("looked for 5 s") && text.contains("`tcpwatch run`"), "{text}");
+    assert!(text.starts_with("no findings\n\none one") && text.ends_with("\n\ntwo\n"), "{text}");
 }
 
 #[test]
