@@ -51,8 +51,11 @@ impl FromStr for Address {
 
     fn from_str(text: &str) -> Result<Self, BadAddress> {
         if let Some(path) = text.strip_prefix("unix:") {
-            let path = path.strip_prefix("//").unwrap_or(path);
-            let is_path = path.starts_with('/') && path.len() <= LONGEST_PATH && !path.contains('\0');
+            let name = path.trim_start_matches('/');
+            // After two slashes a URL has a host.
+            let is_path = matches!(path.len() - name.len(), 1 | 3..) && !name.contains('\0');
+            let path = format!("/{name}");
+            let is_path = is_path && path.len() <= LONGEST_PATH;
             return if is_path { Ok(Self::Unix(path.into())) } else { Err(BadAddress::Path) };
         }
         let (rest, default_port) = match text.split_once("://") {
@@ -186,6 +189,7 @@ mod tests {
             ("http://db1/a b", "' ' cannot be in it"),
             ("http://db1/a\r\nX: y", "'\\r' cannot be in it"),
             ("http://db1/?x", "'?' cannot be in it"),
+            ("unix://run/x.sock", "a Unix socket is written unix:/PATH"),
             ("unix:relative", "a Unix socket is written unix:/PATH"),
             ("unix:", "a Unix socket is written unix:/PATH"),
         ] {

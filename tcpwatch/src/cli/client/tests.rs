@@ -5,6 +5,8 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixListener;
 use std::thread::{self, JoinHandle};
 
+use proptest::prelude::*;
+
 use super::*;
 
 /// Answers one request with these bytes, then does `after`.
@@ -166,4 +168,31 @@ fn unix_sockets_are_asked_as_well() {
     assert_eq!(client.json("/x").expect("fine")["a"], 1);
     assert!(serving.join().expect("no panic").contains("\r\nHost: localhost\r\n"));
     std::fs::remove_file(&path).expect("remove");
+}
+
+proptest! {
+    #[test]
+    fn no_answer_is_too_odd(
+        begin in proptest::sample::select(vec![
+            "", "HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
+            "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n", "HTTP/1.1 100 x\r\n\r\n", "HTTP/1.",
+        ]),
+        rest in prop_oneof!["[0-9a-f]{0,18}\r\n.{0,40}", proptest::collection::vec(any::<u8>(), 0..200)
+            .prop_map(|bytes| String::from_utf8_lossy(&bytes).into_owned())],
+    ) {
+        let bytes = format!("{begin}{rest}").into_bytes();
+        if let Ok(mut answer) = http::read_head(bytes.as_slice()) {
+            let mut body = Vec::new();
+            // Right or wrong: it ends, and has nothing that was not sent.
+            let _ = answer.body.read_to_end(&mut body);
+            prop_assert!(body.len() <= bytes.len());
+        }
+    }
+
+    #[test]
+    fn no_address_is_too_odd(text in "(http://|unix:|\\[)?.{0,20}(:[0-9]{0,6})?(/.{0,10})?") {
+        if let Ok(address) = text.parse::<Address>() {
+            prop_assert_eq!(address.to_string().parse(), Ok(address));
+        }
+    }
 }

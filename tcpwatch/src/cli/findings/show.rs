@@ -105,8 +105,12 @@ fn history(finding: &Value, at: &Value) -> String {
     };
     let (since, closed, now) = (time(&finding["since"]), time(&finding["closed"]), time(at));
     if finding["closed"].is_null() {
-        let since_text = text(&finding["since"]);
-        return format!("for {} (since {since_text})", between(since, now));
+        let long_ago = since.zip(now).is_some_and(|(since, now)| (now - since).get_seconds() >= 86_400);
+        let when = text(&finding["since"]);
+        // Of a day the time is enough: the heading has to fit.
+        let when = if long_ago { when.get(5..16) } else { when.get(11..19) }
+            .map_or_else(|| "unknown".into(), |when| format!("{}Z", when.replace('T', " ")));
+        return format!("for {} (since {when})", between(since, now));
     }
     format!("lasted {}, ended {} ago", between(since, closed), between(closed, now))
 }

@@ -154,7 +154,10 @@ fn run(example: &str, way: Option<&Way>, ns: &Netns, directory: &Directory) {
         None => {
             let ended = running.finish();
             let told = String::from_utf8_lossy(&ended.stderr);
-            assert!(matches!(ended.status.code(), Some(0 | 1)), "{example}: {ended:?}");
+            // Other programs on this host may make trouble; to find it is no failure.
+            let most = if example.starts_with("tcpwatch check") { 2 } else { 1 };
+            let code = ended.status.code();
+            assert!(code.is_some_and(|code| (0..=most).contains(&code)), "{example}: {ended:?}");
             assert!(!told.contains("panicked"), "{example}: {ended:?}");
         }
     }

@@ -12,8 +12,9 @@ use super::process::{self, Daemon, Running, command, output, wait_for};
 use crate::support::netns::Netns;
 use crate::support::pty;
 
+/// Whose the sockets are is found out within a second: before they are old enough.
 const CONFIG: &str =
-    "[close_wait_buildup]\nmin_count = 3\nage = \"1s\"\n\n[findings]\nclose_after = \"2s\"\n";
+    "[close_wait_buildup]\nmin_count = 3\nage = \"3s\"\n\n[findings]\nclose_after = \"2s\"\n";
 
 fn text(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).expect("UTF-8")
@@ -50,9 +51,17 @@ impl Asked {
         output(&self.args(command, more))
     }
 
-    /// How many are open.
-    fn open(&self) -> usize {
-        json(&self.output("findings", &["--json"]))["findings"].as_array().expect("findings").len()
+    fn open(&self) -> Vec<Value> {
+        json(&self.output("findings", &["--json"]))["findings"].as_array().expect("findings").clone()
+    }
+
+    /// Waits for the one finding of an owner that is known: on a busy host the owner comes later than the finding.
+    fn settle(&self) {
+        let pid = std::process::id();
+        wait_for("the finding", || {
+            let open = self.open();
+            (open.len() == 1 && open[0]["subject"]["owner"]["pid"] == pid).then_some(())
+        });
     }
 }
 
@@ -70,7 +79,7 @@ fn findings_are_shown_chosen_and_followed() {
     let watch_json = Running::start(&asked.args("findings", &["--watch", "--json"]));
     let sockets = forgotten(&ns, 4);
     let owner = format!("[{}]", std::process::id());
-    wait_for("the finding", || (asked.open() == 1).then_some(()));
+    asked.settle();
 
     let short = asked.output("findings", &[]);
     assert_eq!(short.status.code(), Some(1), "{short:?}");
@@ -80,7 +89,7 @@ fn findings_are_shown_chosen_and_followed() {
     assert!(shown.ends_with("\n1 warning finding; --long says more\n") && !shown.contains('\x1b'), "{shown}");
     let long = text(&asked.output("findings", &["--long"]));
     for part in
-        ["  Meaning\n", "  Evidence\n    aged ", "  What to do\n    - ", "  Verify with other tools\n    ss "]
+        ["  Meaning\n", "  Evidence\n    aged ", "  What to do\n    - ", "  Verify with other tools\n    "]
     {
         assert!(long.contains(part), "no {part:?} in {long}");
     }
@@ -101,7 +110,7 @@ fn findings_are_shown_chosen_and_followed() {
 
     thread::sleep(Duration::from_secs(3));
     drop(sockets);
-    wait_for("it is over", || (asked.open() == 0).then_some(()));
+    wait_for("it is over", || asked.open().is_empty().then_some(()));
     let closed = asked.output("findings", &["--closed", "1h"]);
     assert_eq!(closed.status.code(), Some(0), "what is over is not wrong now: {closed:?}");
     assert!(
@@ -114,17 +123,20 @@ fn findings_are_shown_chosen_and_followed() {
     watch.signal(Signal::INT);
     watch_json.signal(Signal::INT);
     let seen = text(&watch.finish());
-    let lines: Vec<&str> = seen.lines().collect();
-    assert_eq!(lines.len(), 3, "{seen}");
-    assert_eq!(lines[0], "no findings yet");
-    assert!(lines[1].contains(" open WARNING close_wait_buildup (") && lines[1].contains(&owner), "{seen}");
+    assert!(seen.starts_with("no findings yet\n"), "{seen}");
+    let lines: Vec<&str> = seen.lines().filter(|line| line.contains(&owner)).collect();
+    assert_eq!(lines.len(), 2, "{seen}");
+    assert!(lines[0].contains(" open WARNING close_wait_buildup ("), "{seen}");
     assert!(
-        lines[2].contains(" over WARNING close_wait_buildup (") && lines[2].contains(", lasted "),
+        lines[1].contains(" over WARNING close_wait_buildup (") && lines[1].contains(", lasted "),
         "{seen}"
     );
     let seen = text(&watch_json.finish());
-    let changes: Vec<Value> = seen.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-    assert_eq!(changes.iter().map(|one| &one["change"]).collect::<Vec<_>>(), ["opened", "closed"], "{seen}");
+    let changes = seen.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let pid = std::process::id();
+    let mine: Vec<Value> =
+        changes.filter(|change| change["finding"]["subject"]["owner"]["pid"] == pid).collect();
+    assert_eq!(mine.iter().map(|one| &one["change"]).collect::<Vec<_>>(), ["opened", "closed"], "{seen}");
     asked.daemon.stop(Signal::TERM);
 }
 
@@ -136,7 +148,7 @@ fn colours_are_for_terminals() {
     let ns = Netns::new("colours");
     let asked = Asked::new(&ns, "colours");
     let sockets = forgotten(&ns, 4);
-    wait_for("the finding", || (asked.open() == 1).then_some(()));
+    asked.settle();
     let args = asked.args("findings", &[]);
     let (status, shown) = pty::output(command(&args).env_remove("NO_COLOR"), 80, 24);
     assert_eq!(status.code(), Some(1), "{shown}");
@@ -202,7 +214,7 @@ fn a_check_ends_as_plugins_do() {
     assert_eq!(line.lines().count(), 1);
 
     let sockets = forgotten(&ns, 4);
-    wait_for("the finding", || (asked.open() == 1).then_some(()));
+    asked.settle();
     for (more, code, begins) in [
         (&[][..], 1, "TCPWATCH WARNING: 1 warning finding: "),
         (&["--kind", "syn_flood"], 0, "TCPWATCH OK: no findings | "),

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 
 use super::examples::{commands, has};
-use super::process::{self, output};
+use super::process::{self, BINARY, output};
 
 /// What a program says to this input; `None` if this host has no such program.
 fn feed(program: &str, args: &[&str], input: &[u8]) -> Option<Output> {
@@ -50,6 +50,19 @@ fn bash_completes_what_is_typed() {
              echo \"${COMPREPLY[@]}\"\n";
     let typed = feed("bash", &["--norc"], text.as_bytes()).expect("bash");
     assert_eq!(String::from_utf8_lossy(&typed.stdout).trim(), "--severity", "{typed:?}");
+}
+
+#[test]
+fn a_closed_pipe_is_no_error() {
+    if !process::is_there() || !has("bash") {
+        return;
+    }
+    for command in ["completions bash", "man run", "explain close_wait --alone"] {
+        let line = format!("{BINARY} {command} | head -c 1");
+        let ended = Command::new("bash").args(["-o", "pipefail", "-c", &line]).output().expect("bash");
+        assert_eq!(ended.status.code(), Some(0), "{command}: {ended:?}");
+        assert!(ended.stderr.is_empty() && ended.stdout.len() == 1, "{command}: {ended:?}");
+    }
 }
 
 #[test]

@@ -26,13 +26,16 @@ fn in_short_a_finding_says_who_and_what_to_do() {
     let text = list(&answer(&[one()]), false, false);
     assert_eq!(
         text,
-        "CRITICAL syn_flood (flood), for 3m 12s (since 2026-01-01T00:00:05.000Z)\n  \
+        "CRITICAL syn_flood (flood), for 3m 12s (since 00:00:05Z)\n  \
            listener 10.0.0.1:80, web?[2J[7] in docker abababababab, netns 1\n  \
            Half of all handshakes are not answered.\n  \
            > First.\n\n1 critical finding; --long says more\n"
     );
     let coloured = list(&answer(&[one()]), false, true);
     assert!(coloured.starts_with("\x1b[1;31mCRITICAL\x1b[0m syn_flood"), "{coloured}");
+    let mut later = answer(&[one()]);
+    later["at"] = "2026-01-04T04:03:17.000Z".into();
+    assert!(list(&later, false, false).contains(", for 3d 4h (since 01-01 00:00Z)\n"));
     assert_eq!(coloured.matches('\x1b').count(), 2, "nothing else steers the terminal: {coloured:?}");
 }
 
