@@ -37,7 +37,7 @@ Exit codes: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN (no answer from the daemon, o
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct CheckArgs {
-    /// WARNING if a figure is outside a range, such as close_wait=100; may be given several times.
+    /// WARNING if a figure is outside a range, such as `close_wait=100`; may be given several times.
     #[arg(short, long, value_name = "FIGURE=RANGE")]
     warning: Vec<Limit>,
     /// CRITICAL if a figure is outside a range; may be given several times.
@@ -45,7 +45,7 @@ pub(super) struct CheckArgs {
     critical: Vec<Limit>,
     #[command(flatten)]
     choice: Choice,
-    /// Ask the daemon there: http://HOST:PORT[/PREFIX], HOST:PORT or unix:/PATH; by default the daemon of this host.
+    /// Ask the daemon at `http://HOST:PORT[/PREFIX]`, `HOST:PORT` or `unix:/PATH`; by default the daemon of this host.
     #[arg(long, value_name = "URL")]
     remote: Option<Address>,
     /// Seconds for each answer of the daemon.
@@ -61,7 +61,7 @@ pub(super) fn check(args: &CheckArgs) -> Result<Outcome> {
     };
     // A monitoring system that does not read on still wants the code.
     match io::stdout().lock().write_all(verdict.text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error.into()),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(Outcome::Code(verdict.level.code())),
     }
 }

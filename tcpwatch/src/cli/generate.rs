@@ -94,25 +94,22 @@ fn page(command: &Command) -> Result<Vec<u8>> {
 
 /// What stands below the options in the help: its paragraphs are sections, and examples keep their lines.
 fn sections(after: &str) -> String {
-    let mut out = String::new();
-    for paragraph in after.split("\n\n") {
-        let Some((title, rest)) = paragraph.split_once(':') else {
-            out += &format!(".PP\n{}\n", escape(paragraph));
-            continue;
-        };
-        let title = if title == "Exit codes" { "EXIT STATUS".into() } else { title.to_uppercase() };
-        out += &format!(".SH {}\n", escape(&title));
-        if let Some(lines) = rest.strip_prefix('\n') {
-            out += ".nf\n";
-            lines
-                .lines()
-                .for_each(|line| out += &format!("{}\n", escape(line.strip_prefix("  ").unwrap_or(line))));
-            out += ".fi\n";
-        } else {
-            rest.trim().lines().for_each(|line| out += &format!("{}\n", escape(line)));
-        }
+    after.split("\n\n").map(section).collect()
+}
+
+fn section(paragraph: &str) -> String {
+    let Some((title, rest)) = paragraph.split_once(':') else {
+        return format!(".PP\n{}\n", escape(paragraph));
+    };
+    let title = if title == "Exit codes" { "EXIT STATUS".into() } else { title.to_uppercase() };
+    let title = format!(".SH {}\n", escape(&title));
+    let lines = |text: &str| -> String {
+        text.lines().map(|line| escape(line.strip_prefix("  ").unwrap_or(line)) + "\n").collect()
+    };
+    match rest.strip_prefix('\n') {
+        Some(rest) => format!("{title}.nf\n{}.fi\n", lines(rest)),
+        None => format!("{title}{}", lines(rest.trim())),
     }
-    out
 }
 
 /// A line that means nothing to roff.

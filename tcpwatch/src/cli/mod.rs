@@ -148,7 +148,7 @@ fn init_log(verbose: u8, is_daemon: bool) {
 /// Which daemon to ask.
 #[derive(Debug, Args)]
 struct Remote {
-    /// Ask the daemon there: http://HOST:PORT[/PREFIX], HOST:PORT or unix:/PATH. Without it the daemon of this host is
+    /// Ask the daemon at `http://HOST:PORT[/PREFIX]`, `HOST:PORT` or `unix:/PATH`. Without it the daemon of this host is
     /// asked, if one runs: at /run/tcpwatch/tcpwatch.sock, else at 127.0.0.1:9717.
     #[arg(long, value_name = "URL", conflicts_with = "alone")]
     remote: Option<client::Address>,

@@ -26,6 +26,7 @@ Examples:
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct RunArgs {
     /// Address and port of the HTTP server.
     #[arg(long, value_name = "ADDR:PORT", default_value = DEFAULT_LISTEN)]

@@ -129,7 +129,7 @@ fn nobody_is_waited_for_for_ever() {
 #[test]
 fn an_endless_answer_is_refused() {
     let (client, serving) = server(b"HTTP/1.1 200 OK\r\n\r\n", |mut stream| {
-        let block = [b' '; 1 << 16];
+        let block = vec![b' '; 1 << 16];
         while stream.write_all(&block).is_ok() {}
     });
     let error = client.json("/x").expect_err("too long").to_string();

@@ -1,5 +1,7 @@
 //! Findings as text. What they say comes from elsewhere (names of processes): nothing of it may steer a terminal.
 
+use std::fmt::Write as _;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -84,17 +86,19 @@ fn block(finding: &Value, at: &Value, long: bool, colours: bool) -> String {
     out += &wrap(&text(&finding["meaning"]), "    ", "    ");
     out += "\n  Evidence\n";
     for (name, value) in finding["evidence"].as_object().into_iter().flatten() {
-        out += &format!("    {:<32} {}\n", clean(name), figure(value));
+        // Writing to memory cannot fail, here and below.
+        let _ = writeln!(out, "    {:<32} {}", clean(name), figure(value));
     }
     if let Some(confidence) = finding["confidence"].as_f64() {
-        out += &format!("    {:<32} {confidence:.2}\n", "confidence (0 to 1)");
+        let _ = writeln!(out, "    {:<32} {confidence:.2}", "confidence (0 to 1)");
     }
     out += "\n  What to do\n";
     advice().for_each(|advice| out += &wrap(&advice, "    - ", "      "));
     out += "\n  Verify with other tools\n";
     // Commands are to be copied: they stay in one piece.
-    texts(&finding["verify"]).for_each(|command| out += &format!("    {command}\n"));
-    out + &format!("\n  More: tcpwatch explain {kind}\n")
+    texts(&finding["verify"]).for_each(|command| _ = writeln!(out, "    {command}"));
+    let _ = writeln!(out, "\n  More: tcpwatch explain {kind}");
+    out
 }
 
 /// Since when, for how long, until when.
@@ -145,9 +149,9 @@ fn owner(owner: &Value) -> String {
     let mut text = format!("{process}[{pid}]");
     if let Some(id) = owner["container"].as_str() {
         let runtime = owner["runtime"].as_str().unwrap_or("container");
-        text += &format!(" in {} {}", clean(runtime), clean(id.get(..12).unwrap_or(id)));
+        let _ = write!(text, " in {} {}", clean(runtime), clean(id.get(..12).unwrap_or(id)));
     } else if let Some(unit) = owner["unit"].as_str() {
-        text += &format!(" of {}", clean(unit));
+        let _ = write!(text, " of {}", clean(unit));
     }
     if owner["exited"] == Value::Bool(true) {
         text += ", which has ended";

@@ -142,9 +142,7 @@ fn run(example: &str, way: Option<&Way>, ns: &Netns, directory: &Directory) {
         }
         Some(Way::Endless) => {
             thread::sleep(MOMENT);
-            if running.has_ended() {
-                panic!("{example} should go on: {:?}", running.finish());
-            }
+            assert!(!running.has_ended(), "{example} should go on: {:?}", running.finish());
             interrupt(&running);
             let ended = running.finish();
             let told = String::from_utf8_lossy(&ended.stderr);
@@ -189,7 +187,9 @@ fn every_example_of_every_command_works() {
         // Daemons take the default port: they come first, and the files that they are given before them.
         let (daemons, others): (Vec<&String>, Vec<&String>) =
             all.iter().partition(|example| example.starts_with("tcpwatch run"));
-        daemons.iter().for_each(|example| run(example, way(example), &ns, &directory));
+        for example in daemons {
+            run(example, way(example), &ns, &directory);
+        }
         let daemon = Daemon::run(&[]);
         for example in others {
             let reason = match way(example) {
