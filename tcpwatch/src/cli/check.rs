@@ -69,7 +69,7 @@ pub(super) fn check(args: &CheckArgs) -> Result<Outcome> {
 fn verdict(args: &CheckArgs) -> Result<Verdict> {
     let client = match &args.remote {
         Some(address) => Some(Client::new(address.clone())),
-        None => Client::of_this_host()?,
+        None => Client::of_this_host(),
     };
     let Some(mut client) = client else {
         bail!("no daemon runs on this host: `tcpwatch run` starts it, --remote asks another host");

@@ -77,26 +77,24 @@ impl Client {
     }
 
     /// The daemon that is meant; `None` if none was named and none runs, or if none may be asked.
-    pub(super) fn find(remote: &Remote) -> Result<Option<Self>, ClientError> {
-        if remote.alone {
-            return Ok(None);
+    pub(super) fn find(remote: &Remote) -> Option<Self> {
+        match &remote.remote {
+            _ if remote.alone => None,
+            Some(named) => Some(Self::new(named.clone())),
+            None => Self::of_this_host(),
         }
-        if let Some(named) = &remote.remote {
-            return Ok(Some(Self::new(named.clone())));
-        }
-        Self::of_this_host()
     }
 
     /// The daemon of this host, if there is one.
-    pub(super) fn of_this_host() -> Result<Option<Self>, ClientError> {
+    pub(super) fn of_this_host() -> Option<Self> {
         for address in defaults() {
             let client = Self::new(address);
             match client.connect(Instant::now() + CONNECT_TIMEOUT) {
-                Ok(_) => return Ok(Some(client)),
+                Ok(_) => return Some(client),
                 Err(error) => log::debug!("{error}"),
             }
         }
-        Ok(None)
+        None
     }
 
     /// The JSON that the daemon answers `path` with.
@@ -177,7 +175,7 @@ fn defaults() -> impl Iterator<Item = Address> {
 
 /// The JSON that the chosen daemon answers `path` with; `None` if none was named and none runs.
 pub(super) fn get(remote: &Remote, path: &str) -> Result<Option<Value>> {
-    let Some(client) = Client::find(remote)? else { return Ok(None) };
+    let Some(client) = Client::find(remote) else { return Ok(None) };
     match client.json(path) {
         Ok(answer) => Ok(Some(answer)),
         // Nobody said that a daemon is what listens there.

@@ -19,7 +19,7 @@ const EVERY: Duration = Duration::from_secs(2);
 pub(super) fn watch(args: &FindingsArgs) -> Result<Outcome> {
     let mut out = io::stdout().lock();
     let mut known = Known::default();
-    let Some(client) = Client::find(&args.remote)? else {
+    let Some(client) = Client::find(&args.remote) else {
         let mut alone = Alone::open()?;
         loop {
             tell(&mut out, args, &mut known, alone.tick(args)?)?;
