@@ -3,8 +3,12 @@
 //! The listener comes first, so that a taken port is found out before anything is attached; privileges go as soon as
 //! everything is attached and before any other thread starts.
 
+mod local;
+
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,11 +26,14 @@ use crate::kernel::Options;
 use crate::model::Model;
 use crate::serve::{self, Own, SelfUsage};
 use crate::source::{self, Fallback, Live, Source, SourceError};
+pub use local::DEFAULT_SOCKET;
+use local::Local;
 
 /// What the daemon is asked to do.
 #[derive(Debug)]
 pub struct Settings {
     pub listen: SocketAddr,
+    pub socket: Socket,
     pub tick: Duration,
     pub kernel: Options,
     /// Do not even try eBPF.
@@ -35,10 +42,20 @@ pub struct Settings {
     pub config: Arc<Config>,
 }
 
+/// Whether the daemon has a Unix socket, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Socket {
+    /// At [`DEFAULT_SOCKET`] if one can be made there.
+    Default,
+    At(PathBuf),
+    Off,
+}
+
 /// Runs until `shutdown` completes.
 pub fn run(settings: &Settings, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<()> {
     let listener = bind(settings.listen)?;
     let address = listener.local_addr().context("read the address that was bound")?;
+    let (local, _file) = bind_local(&settings.socket)?.map(Local::into_parts).unzip();
     let started = Instant::now();
     let source = open(settings)?;
     log::info!("ready after {:.1} s, listening on http://{address}", started.elapsed().as_secs_f64());
@@ -49,7 +66,7 @@ pub fn run(settings: &Settings, shutdown: impl Future<Output = ()> + Send + 'sta
         .name("sampler".into())
         .spawn(move || sample(source, &publisher, tick, &config))
         .context("start the sampling thread")?;
-    let served = serve_until(listener, feed.clone(), Arc::clone(&settings.config), shutdown);
+    let served = serve_until(listener, local, feed.clone(), Arc::clone(&settings.config), shutdown);
     feed.stop();
     // A panic there has been reported by its own thread.
     let sampled = sampler.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the sampling thread panicked")));
@@ -64,6 +81,17 @@ fn bind(address: SocketAddr) -> Result<TcpListener> {
     })?;
     listener.set_nonblocking(true).context("make the listening socket non-blocking")?;
     Ok(listener)
+}
+
+/// A second daemon does without the default socket, as its user did not ask for one.
+fn bind_local(socket: &Socket) -> Result<Option<Local>> {
+    match socket {
+        Socket::Off => Ok(None),
+        Socket::At(path) => Ok(Some(Local::bind(path)?)),
+        Socket::Default => Ok(Local::bind(Path::new(DEFAULT_SOCKET))
+            .inspect_err(|error| log::warn!("no local socket: {error}"))
+            .ok()),
+    }
 }
 
 /// The live kernel, or the best that can be had instead, loudly.
@@ -196,6 +224,7 @@ fn report_once(error: &SourceError, failing: &mut bool) {
 
 fn serve_until(
     listener: TcpListener,
+    local: Option<UnixListener>,
     feed: Feed,
     config: Arc<Config>,
     shutdown: impl Future<Output = ()> + Send + 'static,
@@ -207,6 +236,8 @@ fn serve_until(
     let own = Own { usage: self_usage, settings: source::settings };
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener).context("use the listening socket")?;
+        let local = local.map(tokio::net::UnixListener::from_std).transpose();
+        let local = local.context("use the local socket")?;
         let mut hangup = signal(SignalKind::hangup()).context("listen for SIGHUP")?;
         // It ends with the runtime.
         tokio::spawn(async move {
@@ -214,7 +245,7 @@ fn serve_until(
                 reload(&config);
             }
         });
-        serve::serve(listener, feed, own, shutdown).await.context("serve HTTP")
+        serve::serve(listener, local, feed, own, shutdown).await.context("serve HTTP")
     })
 }
 

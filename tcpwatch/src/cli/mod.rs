@@ -1,16 +1,18 @@
 //! The command line: what can be asked, and how answers are printed.
 
+mod check;
 mod client;
 mod doctor;
 mod explain;
 mod filter;
+mod findings;
+mod generate;
 mod markdown;
 mod netstat;
 mod run;
 mod trace;
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -25,6 +27,7 @@ Examples:
   tcpwatch run                          the daemon, on loopback port 9717
   tcpwatch netstat -s                   sockets by state, all network namespaces
   tcpwatch trace --port 443             state changes of port 443 as they happen
+  tcpwatch findings                     what is wrong now, whose it is, and what to do
   tcpwatch explain CLOSE_WAIT           what it means, on this host, and what to do
   tcpwatch doctor                       what this kernel and these privileges allow";
 
@@ -47,10 +50,18 @@ enum Command {
     Netstat(netstat::NetstatArgs),
     /// Show transitions, retransmits and resets as they happen, filtered in the kernel.
     Trace(trace::TraceArgs),
+    /// Show what is wrong now, each finding with its explanation.
+    Findings(findings::FindingsArgs),
+    /// Say in one line whether something is wrong, as a monitoring plugin does.
+    Check(check::CheckArgs),
     /// Explain a state, transition, finding, counter, sysctl or metric, with this host's values.
     Explain(explain::ExplainArgs),
     /// Say what this kernel and these privileges allow, what is lost, and what would fix it.
     Doctor(doctor::DoctorArgs),
+    /// Print the completions for a shell.
+    Completions(generate::CompletionsArgs),
+    /// Print a manual page.
+    Man(generate::ManArgs),
 }
 
 /// How a command ended, if it did not fail.
@@ -59,7 +70,14 @@ enum Outcome {
     Fine,
     /// Nothing matched, or something is lost, where the command says so.
     Findings,
+    /// An exit code that has a meaning of its own.
+    Code(u8),
 }
+
+/// Arguments that only the command itself can find wrong.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct BadUsage(String);
 
 /// Wrong usage, after `sysexits.h`.
 const USAGE: u8 = 64;
@@ -73,6 +91,9 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // Help and version are no errors. If they cannot be printed, nobody reads them.
             let _ = error.print();
+            if error.use_stderr() && check::is_asked(std::env::args_os()) {
+                return ExitCode::from(check::wrong_usage());
+            }
             return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
         }
     };
@@ -81,17 +102,24 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Netstat(args) => netstat::netstat(&args),
         Command::Trace(args) => trace::trace(&args),
+        Command::Findings(args) => findings::findings(&args),
+        Command::Check(args) => check::check(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Doctor(args) => doctor::doctor(&args),
+        Command::Completions(args) => generate::completions(&args),
+        Command::Man(args) => generate::man(&args),
     };
     match done {
         Ok(Outcome::Fine) => ExitCode::SUCCESS,
         Ok(Outcome::Findings) => ExitCode::from(1),
+        Ok(Outcome::Code(code)) => ExitCode::from(code),
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // Standard error may be closed as well.
             let _ = writeln!(io::stderr(), "tcpwatch: {}", causes(error.as_ref()));
-            let is_usage = error.is::<filter::BadFilter>() || error.is::<crate::explain::Unknown>();
+            let is_usage = error.is::<filter::BadFilter>()
+                || error.is::<crate::explain::Unknown>()
+                || error.is::<BadUsage>();
             ExitCode::from(if is_usage { USAGE } else { FAILED })
         }
     }
@@ -99,10 +127,12 @@ pub fn main() -> ExitCode {
 
 /// `tcpwatch trace | head` is no error.
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<io::Error>())
-        .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+    // A daemon that hangs up is one.
+    !error.is::<client::ClientError>()
+        && error
+            .chain()
+            .filter_map(|cause| cause.downcast_ref::<io::Error>())
+            .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
 }
 
 fn init_log(verbose: u8, is_daemon: bool) {
@@ -118,9 +148,10 @@ fn init_log(verbose: u8, is_daemon: bool) {
 /// Which daemon to ask.
 #[derive(Debug, Args)]
 struct Remote {
-    /// Ask the daemon at this address. Without it a daemon on the default address is asked if there is one.
-    #[arg(long, value_name = "ADDR:PORT", conflicts_with = "alone")]
-    remote: Option<SocketAddr>,
+    /// Ask the daemon at `http://HOST:PORT[/PREFIX]`, `HOST:PORT` or `unix:/PATH`. Without it the daemon of this host is
+    /// asked, if one runs: at /run/tcpwatch/tcpwatch.sock, else at 127.0.0.1:9717.
+    #[arg(long, value_name = "URL", conflicts_with = "alone")]
+    remote: Option<client::Address>,
     /// Do not ask a daemon, look for yourself.
     #[arg(long)]
     alone: bool,

@@ -12,23 +12,32 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{DEFAULT_LISTEN, Outcome};
 use crate::config::{self, Config};
-use crate::daemon::{self, Settings};
+use crate::daemon::{self, Settings, Socket};
 use crate::kernel::Options;
 
 const EXAMPLES: &str = "\
 Examples:
   tcpwatch run                                    metrics on http://127.0.0.1:9717/metrics
   tcpwatch run --listen 0.0.0.0:9717 --tick 5s
+  tcpwatch run --listen 127.0.0.1:9718 --socket /run/tcpwatch/second.sock
   tcpwatch run --print-config > tcpwatch.toml     every option, with what it means
   tcpwatch run --config tcpwatch.toml
   tcpwatch run --max-tracked 1000000              ages and owners of up to a million sockets";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct RunArgs {
     /// Address and port of the HTTP server.
     #[arg(long, value_name = "ADDR:PORT", default_value = DEFAULT_LISTEN)]
     listen: SocketAddr,
+    /// Unix socket on which the same is served, for root and the file's group. By default
+    /// /run/tcpwatch/tcpwatch.sock, where it can be made.
+    #[arg(long, value_name = "PATH", conflicts_with = "no_socket")]
+    socket: Option<PathBuf>,
+    /// No Unix socket.
+    #[arg(long)]
+    no_socket: bool,
     /// How often figures are read, such as 1s or 500ms.
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_duration)]
     tick: Duration,
@@ -61,8 +70,14 @@ pub(super) fn run(args: &RunArgs) -> Result<Outcome> {
         io::stdout().write_all(config::print(&config.thresholds()).as_bytes())?;
         return Ok(Outcome::Fine);
     }
+    let socket = match &args.socket {
+        Some(path) => Socket::At(path.clone()),
+        None if args.no_socket => Socket::Off,
+        None => Socket::Default,
+    };
     let settings = Settings {
         listen: args.listen,
+        socket,
         tick: args.tick,
         kernel: Options {
             sockets: args.max_tracked,

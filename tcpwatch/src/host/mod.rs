@@ -12,6 +12,7 @@ pub mod clock;
 pub mod descriptors;
 pub mod diag;
 mod diag_wire;
+pub mod local;
 pub mod netns;
 pub mod owner;
 pub mod proc_net;

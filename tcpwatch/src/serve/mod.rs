@@ -32,14 +32,13 @@ mod tests;
 
 use std::future::Future;
 use std::io;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::extract::Request;
 use axum::routing::get;
-use tokio::net::TcpListener;
-use tokio::sync::Notify;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::watch;
 
 use crate::explain::Settings;
 use crate::feed::Feed;
@@ -111,26 +110,37 @@ pub fn router(feed: Feed, own: Own) -> Router {
         .with_state(app)
 }
 
-/// Answers requests until `shutdown` is over, and a little longer those that have begun.
+/// Answers requests until `shutdown` is over, and a little longer those that have begun. Both listeners have the same
+/// answers.
 pub async fn serve(
     listener: TcpListener,
+    local: Option<UnixListener>,
     feed: Feed,
     own: Own,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    let stopping = Arc::new(Notify::new());
-    let stop = Arc::clone(&stopping);
-    let signal = async move {
-        shutdown.await;
-        stop.notify_one();
+    let (stop, stopping) = watch::channel(());
+    let stopped = |mut stopping: watch::Receiver<()>| async move {
+        // Told, or its sender has gone.
+        let _ = stopping.changed().await;
+    };
+    let router = router(feed, own);
+    let tcp = axum::serve(listener, router.clone()).with_graceful_shutdown(stopped(stopping.clone()));
+    let unix = local.map(|local| axum::serve(local, router).with_graceful_shutdown(stopped(stopping)));
+    let serve = async {
+        match unix {
+            Some(unix) => tokio::try_join!(tcp.into_future(), unix.into_future()).map(|_| ()),
+            None => tcp.await,
+        }
     };
     // A client that never reads its answer must not keep the daemon from ending.
     let out_of_patience = async {
-        stopping.notified().await;
+        shutdown.await;
+        stop.send_replace(());
         tokio::time::sleep(GRACE).await;
     };
     tokio::select! {
-        result = axum::serve(listener, router(feed, own)).with_graceful_shutdown(signal) => result,
+        result = serve => result,
         () = out_of_patience => Ok(()),
     }
 }

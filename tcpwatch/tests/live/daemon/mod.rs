@@ -1,8 +1,12 @@
 //! The binary from outside: its HTTP answers, exit codes and signals.
 
 mod cli;
+mod client;
 mod config;
+mod examples;
 mod explain;
+mod findings;
+mod generate;
 mod process;
 mod sockets;
 

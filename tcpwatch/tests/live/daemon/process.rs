@@ -16,7 +16,7 @@ use serde_json::Value;
 pub const PATIENCE: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(20);
 
-const BINARY: &str = env!("CARGO_BIN_EXE_tcpwatch");
+pub const BINARY: &str = env!("CARGO_BIN_EXE_tcpwatch");
 
 /// Whether there is a binary to test. Where the tests run in another kernel's guest they came alone, and this says so.
 #[expect(clippy::print_stdout, reason = "shown with the test that fails, or by --nocapture")]
@@ -67,7 +67,12 @@ pub struct Running {
 
 impl Running {
     pub fn start(args: &[&str]) -> Self {
-        let mut child = command(args).spawn().expect("start tcpwatch");
+        Self::spawn(&mut command(args))
+    }
+
+    /// A command whose output is piped.
+    pub fn spawn(command: &mut Command) -> Self {
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let (mut out, err) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
         let (all, stdout) = channel();
         thread::spawn(move || {
@@ -140,10 +145,21 @@ pub struct Daemon {
 }
 
 impl Daemon {
+    /// One that takes nothing that a daemon of this host may have.
     pub fn start(more: &[&str]) -> Self {
-        let mut args = vec!["run", "--listen", "127.0.0.1:0"];
+        let mut args = vec!["--listen", "127.0.0.1:0", "--no-socket"];
         args.extend(more);
-        let running = Running::start(&args);
+        Self::run(&args)
+    }
+
+    pub fn run(more: &[&str]) -> Self {
+        let mut args = vec!["run"];
+        args.extend(more);
+        Self::ready(Running::start(&args))
+    }
+
+    /// Waits until it answers.
+    pub fn ready(running: Running) -> Self {
         let line = running.log_line("listening on http://");
         let (_, address) = line.rsplit_once("http://").expect("an address");
         let daemon = Self { running, address: address.trim().parse().expect("an address") };

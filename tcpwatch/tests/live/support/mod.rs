@@ -15,6 +15,7 @@ pub mod link;
 pub mod netlink;
 pub mod netns;
 pub mod peer;
+pub mod pty;
 pub mod segment;
 pub mod sock;
 pub mod states;

@@ -2,8 +2,8 @@
 
 use super::link;
 use rustix::io::Errno;
-use rustix::mount::{MountPropagationFlags, UnmountFlags};
-use rustix::mount::{mount_bind, mount_bind_recursive, mount_change, unmount};
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
+use rustix::mount::{mount, mount_bind, mount_bind_recursive, mount_change, unmount};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 use rustix::thread::{move_into_link_name_space, unshare_unsafe};
 use std::collections::HashMap;
@@ -76,6 +76,18 @@ impl Netns {
     /// Runs `f` inside, on a thread of its own, and passes on its panic.
     pub fn run<T: Send>(&self, f: impl FnOnce() -> T + Send) -> T {
         run_in(&self.file, f)
+    }
+
+    /// The same with a /run of its own: nobody has the default port or the default socket there.
+    pub fn run_apart<T: Send>(&self, f: impl FnOnce() -> T + Send) -> T {
+        self.run(|| {
+            // SAFETY: only what this thread sees of the file system changes, no fd table.
+            unsafe { unshare_unsafe(UnshareFlags::NEWNS | UnshareFlags::FS) }.expect("unshare mounts");
+            let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+            mount_change("/", private).expect("keep mounts to ourselves");
+            mount("tmpfs", "/run", "tmpfs", MountFlags::empty(), None).expect("mount a /run");
+            f()
+        })
     }
 
     /// Starts a thread inside.
