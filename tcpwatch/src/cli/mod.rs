@@ -23,7 +23,8 @@ pub const DEFAULT_LISTEN: &str = "127.0.0.1:9717";
 const EXAMPLES: &str = "\
 Examples:
   tcpwatch run                          the daemon, on loopback port 9717
-  tcpwatch netstat -s                   sockets by state, all network namespaces
+  tcpwatch netstat -anp                 all sockets with their owners, all network namespaces
+  tcpwatch netstat -s                   sockets by state
   tcpwatch trace --port 443             state changes of port 443 as they happen
   tcpwatch explain CLOSE_WAIT           what it means, on this host, and what to do
   tcpwatch doctor                       what this kernel and these privileges allow";
@@ -43,8 +44,8 @@ pub struct Cli {
 enum Command {
     /// Run the daemon: count every transition, serve metrics and the HTTP API.
     Run(run::RunArgs),
-    /// Count sockets as `ss` and `netstat` show them.
-    Netstat(netstat::NetstatArgs),
+    /// Sockets as `ss` and `netstat` show them, and what neither tells: age, owner, drops.
+    Netstat(Box<netstat::NetstatArgs>),
     /// Show transitions, retransmits and resets as they happen, filtered in the kernel.
     Trace(trace::TraceArgs),
     /// Explain a state, transition, finding, counter, sysctl or metric, with this host's values.
@@ -91,7 +92,10 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // Standard error may be closed as well.
             let _ = writeln!(io::stderr(), "tcpwatch: {}", causes(error.as_ref()));
-            let is_usage = error.is::<filter::BadFilter>() || error.is::<crate::explain::Unknown>();
+            let is_usage = error.is::<filter::BadFilter>()
+                || error.is::<netstat::WrongFilter>()
+                || error.is::<netstat::Usage>()
+                || error.is::<crate::explain::Unknown>();
             ExitCode::from(if is_usage { USAGE } else { FAILED })
         }
     }

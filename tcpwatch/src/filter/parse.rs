@@ -134,6 +134,9 @@ impl<'a> Parser<'a> {
     }
 
     fn test(&mut self) -> Result<Expression, FilterError> {
+        if let Some(states) = self.bare_states() {
+            return Ok(Expression::Test(Test::State(states)));
+        }
         let words = || Word::ALL.map(Word::name).join(", ");
         let Some(Kind::Bare(text)) = self.peek() else {
             let problem =
@@ -170,6 +173,17 @@ impl<'a> Parser<'a> {
         self.values(word).map(Expression::Test)
     }
 
+    /// States without a word before them, as `ss` takes them: one after the other, any of them will do.
+    fn bare_states(&mut self) -> Option<Vec<TcpState>> {
+        let mut states = Vec::new();
+        while let Some(Kind::Bare(text)) = self.peek() {
+            let Some(state) = TcpState::parse(text) else { break };
+            states.push(state);
+            self.next += 1;
+        }
+        (!states.is_empty()).then_some(states)
+    }
+
     /// `port>1024`
     fn compared(&mut self, word: Word, order: Order, sign: usize) -> Result<Test, FilterError> {
         let Some(most) = word.numbers() else {
@@ -177,7 +191,7 @@ impl<'a> Parser<'a> {
             return Err(self.fail_at(sign, format!("{word} is no number to compare with"), expected));
         };
         let (at, value) = self.value(word)?;
-        let limit = number(&value, most)
+        let limit = number(bare_port(word, &value), most)
             .map_err(|problem| self.fail_at(at, problem, format!("expected {}", word.expects())))?;
         if self.take(Sign::Comma) {
             self.next -= 1;
@@ -217,7 +231,7 @@ impl<'a> Parser<'a> {
         }
         let fail = |at: usize, problem: String| self.fail_at(at, problem, expected.as_str());
         if let Some(most) = word.numbers() {
-            return Ok(numeric(word, Numbers::In(each(&found, |text| range(text, most), fail)?)));
+            return Ok(numeric(word, Numbers::In(each(&found, |text| range(bare_port(word, text), most), fail)?)));
         }
         Ok(match word {
             Word::State => Test::State(each(&found, state, fail)?),
@@ -252,6 +266,12 @@ fn numeric(word: Word, numbers: Numbers) -> Test {
         Word::Netns => Test::Netns(numbers),
         _ => Test::Port(End::Either, numbers),
     }
+}
+
+/// `ss` writes a colon before a port.
+fn bare_port(word: Word, text: &str) -> &str {
+    let is_port = matches!(word, Word::Port | Word::LocalPort | Word::RemotePort);
+    text.strip_prefix(':').filter(|_| is_port).unwrap_or(text)
 }
 
 fn state(text: &str) -> Result<TcpState, String> {

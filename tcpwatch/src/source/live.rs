@@ -1,7 +1,7 @@
 //! The live kernel: counters of the eBPF programs, held beside the kernel's own.
 
 mod namespace;
-mod sockets;
+pub(super) mod sockets;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -264,9 +264,12 @@ impl Live {
 
     fn programs(&self) -> Vec<ProgramSample> {
         let of = |program: &kernel::ProgramStatus| {
-            let stats = program.fd.and_then(kernel::run_stats).unwrap_or_default();
+            let stats = program.fd.and_then(kernel::run_stats);
+            let id = stats.map(|stats| stats.id);
+            let stats = stats.unwrap_or_default();
             ProgramSample {
                 name: program.name.into(),
+                id,
                 hook: program.hook.to_string(),
                 lost: program.lost.map(str::to_owned),
                 error: program.error.clone(),
