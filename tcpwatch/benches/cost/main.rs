@@ -7,6 +7,7 @@
 
 mod churn;
 mod daemon;
+mod listing;
 mod per_event;
 
 use anyhow::{Result, bail};
@@ -15,7 +16,8 @@ const USAGE: &str = "\
 cargo xtask bench [--rounds N] [--seconds S]
 
   --rounds N    interleaved rounds of each comparison (default 7)
-  --seconds S   length of one run of connection churn (default 2)";
+  --seconds S   length of one run of connection churn (default 2)
+  --listing     only `netstat` against `ss`";
 
 /// How much is measured.
 #[derive(Clone, Copy)]
@@ -26,6 +28,7 @@ struct Effort {
 
 fn main() -> Result<()> {
     let mut effort = Effort { rounds: 7, seconds: 2 };
+    let mut only_listing = false;
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         let mut number = || args.next().and_then(|text| text.parse::<u64>().ok());
@@ -34,6 +37,7 @@ fn main() -> Result<()> {
             "--bench" => {}
             churn::WORKER => return churn::work(number().unwrap_or(1)),
             daemon::HOLDER => return daemon::hold(number().unwrap_or(0)),
+            "--listing" => only_listing = true,
             "--rounds" | "--seconds" => match number() {
                 Some(0) | None => bail!("{arg} takes a number above 0\n\n{USAGE}"),
                 Some(rounds) if arg == "--rounds" => effort.rounds = usize::try_from(rounds)?,
@@ -46,10 +50,14 @@ fn main() -> Result<()> {
             other => bail!("unknown argument {other}\n\n{USAGE}"),
         }
     }
+    if only_listing {
+        return listing::run(effort);
+    }
     per_event::run(effort)?;
     churn::run(effort)?;
     daemon::wakeups(effort)?;
-    daemon::memory()
+    daemon::memory()?;
+    listing::run(effort)
 }
 
 /// The middle of some measurements.

@@ -191,7 +191,7 @@ impl<'a> Parser<'a> {
             return Err(self.fail_at(sign, format!("{word} is no number to compare with"), expected));
         };
         let (at, value) = self.value(word)?;
-        let limit = number(bare_port(word, &value), most)
+        let limit = number(&value, most)
             .map_err(|problem| self.fail_at(at, problem, format!("expected {}", word.expects())))?;
         if self.take(Sign::Comma) {
             self.next -= 1;
@@ -231,7 +231,7 @@ impl<'a> Parser<'a> {
         }
         let fail = |at: usize, problem: String| self.fail_at(at, problem, expected.as_str());
         if let Some(most) = word.numbers() {
-            return Ok(numeric(word, Numbers::In(each(&found, |text| range(bare_port(word, text), most), fail)?)));
+            return Ok(numeric(word, Numbers::In(each(&found, |text| range(text, most), fail)?)));
         }
         Ok(match word {
             Word::State => Test::State(each(&found, state, fail)?),
@@ -266,12 +266,6 @@ fn numeric(word: Word, numbers: Numbers) -> Test {
         Word::Netns => Test::Netns(numbers),
         _ => Test::Port(End::Either, numbers),
     }
-}
-
-/// `ss` writes a colon before a port.
-fn bare_port(word: Word, text: &str) -> &str {
-    let is_port = matches!(word, Word::Port | Word::LocalPort | Word::RemotePort);
-    text.strip_prefix(':').filter(|_| is_port).unwrap_or(text)
 }
 
 fn state(text: &str) -> Result<TcpState, String> {

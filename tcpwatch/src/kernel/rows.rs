@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
+use std::thread;
 
 use aya::programs::{Iter, ProgramError, loaded_programs};
 use aya::Ebpf;
@@ -50,11 +51,17 @@ impl Rows {
     pub fn load(is_brief: bool) -> Result<Self, RowsError> {
         let name = name(is_brief);
         raise_memlock();
-        let types = Btf::load(Path::new(BTF_PATH)).map_err(LoadError::from)?;
+        // Both read all of the kernel's types, which is most of the time that this takes.
+        let (types, btf) = thread::scope(|scope| {
+            let btf = scope.spawn(aya::Btf::from_sys_fs);
+            (Btf::load(Path::new(BTF_PATH)), btf.join())
+        });
+        let types = types.map_err(LoadError::from)?;
+        let btf = btf.unwrap_or_else(|_| aya::Btf::from_sys_fs());
+        let btf = btf.map_err(|source| LoadError::Maps { source: source.into(), hint: HINT })?;
         let (offsets, _) = offsets::resolve(&types).map_err(LoadError::from)?;
         let options = Options { sockets: 8, namespaces: 1, listeners: 1, ring_bytes: 4096, ..Options::default() };
         let mut ebpf = load_object(&IDLE_MAPS, &options, &types, &offsets)?;
-        let btf = aya::Btf::from_sys_fs().map_err(|source| LoadError::Maps { source: source.into(), hint: HINT })?;
         let loaded = attach::attach_one(&mut ebpf, &btf, attach::named(name));
         match loaded.error {
             None => Ok(Self { lent: Lent::Own(Box::new(ebpf)), name }),

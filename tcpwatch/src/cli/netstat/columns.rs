@@ -198,7 +198,7 @@ mod tests {
     use super::*;
 
     /// Room for what usually stands in a column.
-    const fn width(column: Column) -> usize {
+    const fn usual(column: Column) -> usize {
         match column {
             Column::State | Column::User => 11,
             Column::RecvQueue | Column::SendQueue | Column::Age | Column::Rtt => 6,
@@ -217,7 +217,7 @@ mod tests {
     fn columns_have_names_of_their_own_and_others() {
         for column in Column::ALL {
             assert_eq!(Column::parse(column.name()).expect("its own name"), column);
-            assert!(column.name().len() <= width(column), "{column:?}");
+            assert!(column.name().len() <= usual(column), "{column:?}");
         }
         assert_eq!(
             Column::parse_list("Local,peer,RECV_Q,local").expect("columns"),
@@ -232,19 +232,19 @@ mod tests {
     fn what_identifies_a_socket_is_never_dropped() {
         let all = Wish { extended: true, owners: true, namespaces: true, daemon: true, terminal: true };
         for width in [0, 10, 40, 80, 132, 200, 1000] {
-            let shown = fit(wished(all), width, width);
+            let shown = fit(wished(all), width, usual);
             for column in [Column::State, Column::Local, Column::Remote] {
                 assert!(shown.contains(&column), "{width}: {shown:?}");
             }
-            let line: usize = shown.iter().map(|column| width(*column) + 1).sum();
+            let line: usize = shown.iter().map(|column| usual(*column) + 1).sum();
             assert!(line <= width + 1 || shown.len() == 3, "{width}: {shown:?}");
         }
-        assert_eq!(fit(wished(all), 1000, width).len(), 16);
+        assert_eq!(fit(wished(all), 1000, usual).len(), 16);
     }
 
     #[test]
     fn a_pipe_gets_what_is_told_fastest() {
-        let plain = fit(wished(Wish { daemon: true, ..Wish::default() }), usize::MAX - 1, width);
+        let plain = fit(wished(Wish { daemon: true, ..Wish::default() }), usize::MAX - 1, usual);
         assert!(plain.iter().all(|column| !column.needs_detail() && !column.needs_owner()), "{plain:?}");
         assert!(plain.contains(&Column::Age));
     }

@@ -75,7 +75,6 @@ impl<'a> Table<'a> {
         let colour = if self.style.is_coloured { colour(socket.state) } else { "" };
         for (place, (column, width)) in self.columns.iter().enumerate() {
             let is_last = place + 1 == count;
-            let start = self.block.len();
             if place > 0 {
                 self.block.push(b' ');
             }
@@ -100,7 +99,6 @@ impl<'a> Table<'a> {
             } else if !is_last {
                 spaces(&mut self.block, missing);
             }
-            debug_assert!(self.block.len() > start || place == 0);
         }
         self.block.push(b'\n');
         if self.block.len() >= BLOCK { self.flush() } else { Ok(()) }
@@ -154,5 +152,101 @@ const fn colour(state: TcpState) -> &'static str {
         TcpState::TimeWait | TcpState::FinWait2 | TcpState::Close => "\x1b[2m",
         TcpState::Listen => "\x1b[34m",
         _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tcpwatch_common::host::Role;
+
+    use super::*;
+    use crate::cli::netstat::columns::{Wish, wished};
+    use crate::process::{Container, Process};
+
+    fn socket(state: TcpState, local: &str, remote: &str) -> SocketSample {
+        let end = |text: &str| text.parse().expect("an address");
+        SocketSample::new(4_026_531_833, state, end(local), end(remote))
+    }
+
+    fn sockets() -> Vec<SocketSample> {
+        let leak = SocketSample {
+            age: Some(Duration::from_secs(341)),
+            lifetime: Some(Duration::from_hours(30)),
+            role: Some(Role::Passive),
+            pid: Some(4711),
+            uid: Some(33),
+            inode: Some(123_456),
+            recv_queue: Some(17),
+            send_queue: Some(0),
+            retransmits: Some(2),
+            rtt: Some(Duration::from_micros(420)),
+            keepalive: Some(false),
+            ..socket(TcpState::CloseWait, "10.0.0.1:8080", "192.168.100.200:51324")
+        };
+        let v6 = SocketSample { age: Some(Duration::from_millis(12)), ..leak };
+        let v6 = SocketSample {
+            state: TcpState::Established,
+            local: "[2001:db8:1:2:3:4:5:6]:443".parse().expect("an address"),
+            remote: "[2001:db8:ffff:eeee:dddd:cccc:bbbb:aaaa]:65535".parse().expect("an address"),
+            ..v6
+        };
+        vec![leak, socket(TcpState::NewSynRecv, "10.0.0.1:8080", "10.9.8.7:1024"), v6]
+    }
+
+    fn shown(sockets: &[SocketSample], style: Style) -> String {
+        let container = Container { runtime: "docker", id: "0123456789abcdef".into(), pod: None };
+        let owner =
+            Process { command: Some("ng inx\u{1b}".into()), container: Some(container), ..Process::default() };
+        let beside = |socket: &SocketSample| Beside {
+            owner: Some(&owner).filter(|_| socket.pid.is_some()),
+            user: Some("www-data").filter(|_| socket.uid.is_some()),
+            netns: None,
+        };
+        let mut out = Vec::new();
+        let mut table =
+            Table::new(&mut out, style, sockets.iter().take(2).map(|socket| (socket, beside(socket))));
+        for socket in sockets {
+            table.row(socket, beside(socket)).expect("writes to memory");
+        }
+        table.flush().expect("writes to memory");
+        String::from_utf8(out).expect("UTF-8")
+    }
+
+    fn style(width: Option<usize>) -> Style {
+        let wish = Wish { extended: true, owners: true, namespaces: true, daemon: true, terminal: true };
+        Style { columns: wished(wish), width, has_header: true, is_coloured: false }
+    }
+
+    #[test]
+    fn tables_look_as_they_should() {
+        for (width, expected) in [
+            (80, include_str!("snapshots/80.txt")),
+            (132, include_str!("snapshots/132.txt")),
+            (200, include_str!("snapshots/200.txt")),
+        ] {
+            let shown = shown(&sockets(), style(Some(width)));
+            assert_eq!(shown, expected, "{width}:\n{shown}");
+            // The last is longer than what the first two promised, and is not cut.
+            for line in shown.lines().take(3) {
+                assert!(line.chars().count() <= width, "{line}");
+            }
+            assert!(shown.contains("[2001:db8:ffff:eeee:dddd:cccc:bbbb:aaaa]:65535"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn only_states_have_colours_and_widths_do_not_count_them() {
+        let plain = shown(&sockets(), style(Some(132)));
+        let coloured = shown(&sockets(), Style { is_coloured: true, ..style(Some(132)) });
+        assert!(coloured.contains("\x1b[33mclose_wait\x1b[0m"), "{coloured:?}");
+        let mut without = coloured.clone();
+        for colour in ["\x1b[33m", "\x1b[36m", "\x1b[0m"] {
+            without = without.replace(colour, "");
+        }
+        assert_eq!(without, plain);
+        let bare = shown(&sockets()[..1], Style { has_header: false, ..style(None) });
+        assert_eq!(bare.lines().count(), 1, "{bare}");
     }
 }

@@ -3,6 +3,7 @@
 mod cli;
 mod config;
 mod explain;
+mod netstat;
 mod process;
 mod sockets;
 
