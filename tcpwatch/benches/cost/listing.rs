@@ -1,7 +1,7 @@
 //! `tcpwatch netstat` against `ss`: the same sockets, the same totals, time and memory of both.
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
@@ -53,7 +53,10 @@ impl Lister {
 /// Prints who takes how long, and how much memory, for few and for many sockets.
 pub(crate) fn run(effort: Effort) -> Result<()> {
     println!("## Listing all sockets\n");
-    println!("| sockets | listed by | to | ms (median of {}) | times faster | CPU ms | most memory |", effort.rounds);
+    println!(
+        "| sockets | listed by | to | ms (median of {}) | times faster | CPU ms | most memory |",
+        effort.rounds
+    );
     println!("|---|---|---|---|---|---|---|");
     for sockets in [20_000, 200_000] {
         let holders = hold(sockets)?;
@@ -156,19 +159,24 @@ fn wait(child: &Child) -> Result<Run> {
 fn namespace(holder: &Child) -> Result<String> {
     let link = std::fs::read_link(format!("/proc/{}/ns/net", holder.id()))?;
     let text = link.to_string_lossy().into_owned();
-    let number = text.strip_prefix("net:[").and_then(|text| text.strip_suffix(']')).context("its namespace")?;
+    let number =
+        text.strip_prefix("net:[").and_then(|text| text.strip_suffix(']')).context("its namespace")?;
     Ok(number.to_owned())
 }
 
 /// Sockets by state, as `ss` and we both write it in the first column.
 fn states(mut command: Command) -> Result<BTreeMap<String, u64>> {
-    let output = command.output()?;
-    ensure!(output.status.success(), "a listing ended with {}", output.status);
+    let mut child = command.stdout(Stdio::piped()).spawn()?;
+    let out = child.stdout.take().context("its output")?;
     let mut states = BTreeMap::new();
-    for line in String::from_utf8(output.stdout)?.lines().skip(1) {
+    // Line by line: what this process takes would count as memory of those it starts.
+    for line in BufReader::new(out).lines().skip(1) {
+        let line = line?;
         let word = line.split_ascii_whitespace().next().context("a state")?;
         let state = tcpwatch_common::TcpState::parse(word).with_context(|| format!("the state {word}"))?;
         *states.entry(state.name().to_owned()).or_default() += 1;
     }
+    let status = child.wait()?;
+    ensure!(status.success(), "a listing ended with {status}");
     Ok(states)
 }

@@ -9,8 +9,8 @@ use tcpwatch_common::host::Role;
 
 use super::facts::SocketFacts;
 use super::number::Numbers;
-use super::word::Word;
 use super::value::{Prefix, Text, Time, User, is_like};
+use super::word::Word;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Test {

@@ -349,7 +349,10 @@ fn fingers_that_know_ss_are_understood() {
         ("established", "state=established"),
         ("close-wait last-ack port 80", "state=close_wait,last_ack port=80"),
         ("state established sport = :22", "state=established sport=22"),
-        ("not time-wait and ( sport = :22 or dport >= :1024 )", "not state=time_wait and (sport=22 or dport>=1024)"),
+        (
+            "not time-wait and ( sport = :22 or dport >= :1024 )",
+            "not state=time_wait and (sport=22 or dport>=1024)",
+        ),
         ("CLOSE_WAIT", "state=close_wait"),
     ] {
         assert_eq!(Filter::parse(written), Filter::parse(meant), "{written}");

@@ -59,7 +59,8 @@ fn ask(
     addresses: &BTreeSet<IpAddr>,
     deadline: Instant,
 ) -> std::io::Result<BTreeMap<IpAddr, String>> {
-    let any: IpAddr = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let any: IpAddr =
+        if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let socket = UdpSocket::bind((any, 0))?;
     socket.connect(server)?;
     let mut waiting = HashMap::new();
@@ -184,7 +185,10 @@ mod tests {
         let wanted = BTreeSet::from([ip("10.0.0.1"), ip("::1")]);
         let hosts = "# comment\n10.0.0.1 db1.example db1 # more\n10.0.0.1 second\n10.0.0.2 other\n::1 localhost\nx y\n";
         let names = hosts_names(hosts, &wanted);
-        assert_eq!(names, BTreeMap::from([(ip("10.0.0.1"), "db1.example".into()), (ip("::1"), "localhost".into())]));
+        assert_eq!(
+            names,
+            BTreeMap::from([(ip("10.0.0.1"), "db1.example".into()), (ip("::1"), "localhost".into())])
+        );
         let servers = servers("search a\nnameserver 10.0.0.9\nnameserver\t2001:db8::1\nnameserver x\n");
         assert_eq!(servers, [SocketAddr::new(ip("10.0.0.9"), 53), SocketAddr::new(ip("2001:db8::1"), 53)]);
     }
@@ -229,8 +233,10 @@ mod tests {
         let names = ask(address, &asked, began + Duration::from_millis(300)).expect("asks");
         assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
         answering.join().expect("answers");
-        let expected =
-            BTreeMap::from([(ip("10.0.0.1"), "one.example".into()), (ip("2001:db8::1"), "six.example".into())]);
+        let expected = BTreeMap::from([
+            (ip("10.0.0.1"), "one.example".into()),
+            (ip("2001:db8::1"), "six.example".into()),
+        ]);
         assert_eq!(names, expected);
     }
 

@@ -8,8 +8,8 @@ use std::io::{self, Read as _};
 use std::path::Path;
 use std::thread;
 
-use aya::programs::{Iter, ProgramError, loaded_programs};
 use aya::Ebpf;
+use aya::programs::{Iter, ProgramError, loaded_programs};
 use tcpwatch_common::event::Row;
 use tcpwatch_common::names::{map, program};
 
@@ -60,7 +60,8 @@ impl Rows {
         let btf = btf.unwrap_or_else(|_| aya::Btf::from_sys_fs());
         let btf = btf.map_err(|source| LoadError::Maps { source: source.into(), hint: HINT })?;
         let (offsets, _) = offsets::resolve(&types).map_err(LoadError::from)?;
-        let options = Options { sockets: 8, namespaces: 1, listeners: 1, ring_bytes: 4096, ..Options::default() };
+        let options =
+            Options { sockets: 8, namespaces: 1, listeners: 1, ring_bytes: 4096, ..Options::default() };
         let mut ebpf = load_object(&IDLE_MAPS, &options, &types, &offsets)?;
         let loaded = attach::attach_one(&mut ebpf, &btf, attach::named(name));
         match loaded.error {

@@ -32,12 +32,15 @@ pub enum Origin {
     Daemon,
     /// A program of our own, which remembers nothing.
     Program,
-    /// Netlink, or `/proc`: no more than addresses, states and queues.
+    /// Netlink, or `/proc`: addresses, states and queues.
     Netlink,
 }
 
 /// Rows that are read at once: the kernel writes a third of that at a time.
 const ROWS: usize = 1024;
+
+/// Sockets that are handed over at once, of those that netlink tells.
+const SOCKETS: usize = 256;
 
 /// Buffers that wait to be formatted, or to be filled again.
 const BUFFERS: usize = 8;
@@ -50,11 +53,21 @@ pub struct Listing {
     sees_host_pids: bool,
 }
 
-/// Rows of a namespace.
+/// Sockets of a namespace, as they came.
 struct Chunk {
     netns: u64,
+    /// What the program wrote.
     bytes: Vec<u8>,
     length: usize,
+    /// What netlink told.
+    told: Vec<SocketSample>,
+}
+
+impl Chunk {
+    /// An empty one; its buffer grows to what is needed of it, once.
+    fn new() -> Self {
+        Self { netns: 0, bytes: Vec::new(), length: 0, told: Vec::new() }
+    }
 }
 
 impl Listing {
@@ -63,8 +76,12 @@ impl Listing {
         Ok(Self::new(Some(Rows::borrow(id, wanted.is_brief)?), Origin::Daemon))
     }
 
-    /// Through a program of our own if that can be had; what is lost where it cannot is said.
+    /// Over netlink if that tells what is wanted: to load a program takes longer than to list 50,000 sockets. Else
+    /// through a program of our own if that can be had; what is lost where it cannot is said.
     pub fn alone(wanted: Wanted) -> (Self, Option<RowsError>) {
+        if wanted.is_brief {
+            return (Self::new(None, Origin::Netlink), None);
+        }
         match Rows::load(wanted.is_brief) {
             Ok(rows) => (Self::new(Some(rows), Origin::Program), None),
             Err(error) => (Self::new(None, Origin::Netlink), Some(error)),
@@ -99,23 +116,32 @@ impl Listing {
     ) -> Vec<String> {
         let Self { rows, namespaces, sees_host_pids, .. } = self;
         let chosen: Vec<&NetnsHandle> = namespaces.iter().filter(|handle| is_wanted(handle)).collect();
-        let Some(rows) = rows else { return by_netlink(&chosen, each) };
         let (filled, to_format) = sync_channel(BUFFERS);
         let (emptied, to_fill) = sync_channel(BUFFERS);
         for _ in 0..BUFFERS {
             // It has room for all of them.
-            let _ = emptied.try_send(vec![0; ROWS * Row::SIZE]);
+            let _ = emptied.try_send(Chunk::new());
         }
         thread::scope(|scope| {
-            let walker = scope.spawn(move || walk_all(rows, &chosen, &to_fill, &filled));
-            for chunk in to_format {
+            let mut walker = Walker { to_fill, filled, problems: Vec::new() };
+            let walker = scope.spawn(move || {
+                // Whoever reads may have stopped: then there is nothing to do.
+                let _ = match rows {
+                    Some(rows) => walker.by_program(rows, &chosen),
+                    None => walker.by_netlink(&chosen),
+                };
+                walker.problems
+            });
+            for mut chunk in to_format {
                 let rows = chunk.bytes[..chunk.length].chunks_exact(Row::SIZE).filter_map(Row::from_bytes);
-                let mut sockets = rows.filter_map(|row| socket(chunk.netns, &row, *sees_host_pids));
-                if sockets.try_for_each(|socket| each(&socket)).is_break() {
+                let rows = rows.filter_map(|row| socket(chunk.netns, &row, *sees_host_pids));
+                if rows.chain(chunk.told.iter().copied()).try_for_each(|socket| each(&socket)).is_break() {
                     break;
                 }
+                chunk.told.clear();
+                chunk.length = 0;
                 // The walker may have ended.
-                let _ = emptied.try_send(chunk.bytes);
+                let _ = emptied.try_send(chunk);
             }
             // Without it the walker would wait for a buffer for ever.
             drop(emptied);
@@ -124,74 +150,101 @@ impl Listing {
     }
 }
 
-/// Walks one namespace after the other.
-fn walk_all(
-    rows: &mut Rows,
-    chosen: &[&NetnsHandle],
-    to_fill: &Receiver<Vec<u8>>,
-    filled: &SyncSender<Chunk>,
-) -> Vec<String> {
-    let mut problems = Vec::new();
-    let mut text = String::new();
-    for handle in chosen {
-        let began = within(handle, || {
-            // A walk costs milliseconds even where there is nothing.
-            let counted = NetCounters::read(Path::new(OF_THREAD), &mut text);
-            if counted.is_ok_and(|counted| counted.no_sockets()) { Ok(None) } else { rows.walk().map(Some) }
-        });
-        let mut walk = match began {
-            Ok(Ok(Some(walk))) => walk,
-            // What is empty or gone has no sockets.
-            Ok(Ok(None)) | Err(NetnsError::Gone { .. }) => continue,
-            Ok(Err(error)) => {
-                problems.push(format!("network namespace {}: {error}", handle.inode));
-                continue;
-            }
-            Err(error) => {
-                problems.push(error.to_string());
-                continue;
-            }
-        };
-        loop {
-            let Ok(mut bytes) = to_fill.recv() else { return problems };
-            let length = walk.read(&mut bytes).unwrap_or_else(|error| {
-                problems.push(format!("network namespace {}: {error}", handle.inode));
-                0
-            });
-            // An empty one at the end brings the buffer back.
-            if filled.send(Chunk { netns: handle.inode, bytes, length }).is_err() {
-                return problems;
-            }
-            if length == 0 {
-                break;
-            }
-        }
-    }
-    problems
+/// The side that walks.
+struct Walker {
+    to_fill: Receiver<Chunk>,
+    filled: SyncSender<Chunk>,
+    problems: Vec<String>,
 }
 
-fn by_netlink(
-    chosen: &[&NetnsHandle],
-    each: &mut dyn FnMut(&SocketSample) -> ControlFlow<()>,
-) -> Vec<String> {
-    let mut problems = Vec::new();
-    let mut flow = ControlFlow::Continue(());
-    for handle in chosen {
-        let listed = within(handle, || {
-            fallback::list(|told| {
-                if let (true, Some(socket)) = (flow.is_continue(), fallback::socket(handle.inode, told)) {
-                    flow = each(&socket);
-                }
-            })
-        });
-        match listed {
-            Ok(Ok(())) | Err(NetnsError::Gone { .. }) => {}
-            Ok(Err(problem)) => problems.push(format!("network namespace {}: {problem}", handle.inode)),
-            Err(error) => problems.push(error.to_string()),
-        }
-        if flow.is_break() {
-            break;
+/// Nobody reads any more.
+struct Stopped;
+
+impl Walker {
+    fn empty(&self) -> Result<Chunk, Stopped> {
+        self.to_fill.recv().map_err(|_| Stopped)
+    }
+
+    fn send(&self, chunk: Chunk) -> Result<(), Stopped> {
+        self.filled.send(chunk).map_err(|_| Stopped)
+    }
+
+    /// Notes why a namespace could not be entered; what is gone has no sockets.
+    fn note(&mut self, error: &NetnsError) {
+        if !matches!(error, NetnsError::Gone { .. }) {
+            self.problems.push(error.to_string());
         }
     }
-    problems
+
+    /// Walks one namespace after the other.
+    fn by_program(&mut self, rows: &mut Rows, chosen: &[&NetnsHandle]) -> Result<(), Stopped> {
+        let mut text = String::new();
+        for handle in chosen {
+            let began = within(handle, || if is_empty(&mut text) { Ok(None) } else { rows.walk().map(Some) });
+            let mut walk = match began {
+                Ok(Ok(Some(walk))) => walk,
+                Ok(Ok(None)) => continue,
+                Ok(Err(error)) => {
+                    self.problems.push(format!("network namespace {}: {error}", handle.inode));
+                    continue;
+                }
+                Err(error) => {
+                    self.note(&error);
+                    continue;
+                }
+            };
+            loop {
+                let mut chunk = self.empty()?;
+                chunk.netns = handle.inode;
+                chunk.bytes.resize(ROWS * Row::SIZE, 0);
+                chunk.length = walk.read(&mut chunk.bytes).unwrap_or_else(|error| {
+                    self.problems.push(format!("network namespace {}: {error}", handle.inode));
+                    0
+                });
+                let is_end = chunk.length == 0;
+                // An empty one at the end brings the buffer back.
+                self.send(chunk)?;
+                if is_end {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn by_netlink(&mut self, chosen: &[&NetnsHandle]) -> Result<(), Stopped> {
+        let mut text = String::new();
+        for handle in chosen {
+            let mut chunk = Some(self.empty()?);
+            let listed = within(handle, || {
+                if is_empty(&mut text) {
+                    return Ok(());
+                }
+                fallback::list(|told| {
+                    // Once nobody reads any more, the rest is passed over.
+                    let Some(mut filling) = chunk.take() else { return };
+                    filling.told.extend(fallback::socket(handle.inode, told));
+                    chunk = if filling.told.len() < SOCKETS {
+                        Some(filling)
+                    } else {
+                        self.send(filling).and_then(|()| self.empty()).ok()
+                    };
+                })
+            });
+            match listed {
+                Ok(Ok(())) => {}
+                Ok(Err(problem)) => {
+                    self.problems.push(format!("network namespace {}: {problem}", handle.inode))
+                }
+                Err(error) => self.note(&error),
+            }
+            self.send(chunk.ok_or(Stopped)?)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether the calling thread's namespace has no sockets at all: a walk costs milliseconds even there.
+fn is_empty(text: &mut String) -> bool {
+    NetCounters::read(Path::new(OF_THREAD), text).is_ok_and(|counted| counted.no_sockets())
 }

@@ -5,11 +5,11 @@ use std::io::{self, IsTerminal as _};
 
 use anyhow::Result;
 
-use super::NetstatArgs;
 use super::columns::{Column, Wish, wished};
 use super::namespace::Wanted;
 use super::order::Order;
 use super::teller::Teller;
+use super::{By, NetstatArgs};
 use crate::cli::Outcome;
 use crate::filter::{Filter, FilterError, Word};
 
@@ -46,6 +46,9 @@ pub(super) struct Asked {
     pub(super) has_header: bool,
     pub(super) is_coloured: bool,
     pub(super) resolves: bool,
+    /// Queues of listeners are shown.
+    is_listening: bool,
+    by: Option<By>,
     extended: bool,
     owners: bool,
 }
@@ -86,6 +89,8 @@ impl Asked {
             has_header: !args.no_header,
             is_coloured: is_terminal && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
             resolves: args.resolve,
+            is_listening: args.listening,
+            by: args.by,
             extended: args.extended,
             owners: args.processes,
         })
@@ -122,7 +127,11 @@ impl Asked {
 
     /// Whether more is asked for than a brief listing tells.
     pub(super) fn needs_detail(&self, daemon: bool) -> bool {
-        self.looks_for_owners() || self.filter.asks_for(Word::User) || self.has_column(daemon, Column::needs_detail)
+        self.looks_for_owners()
+            || self.is_listening
+            || self.by == Some(By::User)
+            || self.filter.asks_for(Word::User)
+            || self.has_column(daemon, Column::needs_detail)
     }
 
     /// Whether owners are shown, or decide.
@@ -134,6 +143,7 @@ impl Asked {
     pub(super) fn looks_for_owners(&self) -> bool {
         let is_column = |columns: &Vec<Column>| columns.iter().any(|column| column.needs_owner());
         self.owners
+            || matches!(self.by, Some(By::Process | By::Container))
             || self.filter.needs_owner()
             || self.columns.as_ref().is_some_and(is_column)
             || self.order.is_some_and(|order| order.column.needs_owner())

@@ -179,7 +179,11 @@ pub(super) fn wished(wish: Wish) -> Vec<(Column, u8)> {
 }
 
 /// Drops what there is no room for: `widths` are those of the columns, each with a space before it but the first.
-pub(super) fn fit(mut columns: Vec<(Column, u8)>, width: usize, width_of: impl Fn(Column) -> usize) -> Vec<Column> {
+pub(super) fn fit(
+    mut columns: Vec<(Column, u8)>,
+    width: usize,
+    width_of: impl Fn(Column) -> usize,
+) -> Vec<Column> {
     loop {
         let line: usize = columns.iter().map(|(column, _)| width_of(*column) + 1).sum();
         let worst = columns.iter().map(|(_, rank)| *rank).max().unwrap_or(0);

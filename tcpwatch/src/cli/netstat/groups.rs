@@ -72,7 +72,7 @@ pub(super) fn groups(
 ) -> Result<Outcome> {
     let Kept { teller: Some(teller), owners, .. } = kept else { return Ok(Outcome::Fine) };
     owners.begin();
-    let needs_owner = matches!(args.by, Some(By::Process | By::Container)) || asked.looks_for_owners();
+    let needs_owner = asked.looks_for_owners();
     let mut problems = Vec::new();
     if needs_owner && !teller.knows_owners() {
         problems.extend(owners.look());
@@ -108,8 +108,7 @@ pub(super) fn groups(
     if args.json {
         let shown: Vec<Value> = all.iter().take(limit).map(|(key, counts)| object(key, counts)).collect();
         let by = args.by.map(by_name);
-        let answer =
-            json!({"by": by, "total": total, "groups": shown, "truncated": shown.len() < all.len(), "problems": problems});
+        let answer = json!({"by": by, "total": total, "groups": shown, "truncated": shown.len() < all.len(), "problems": problems});
         writeln!(out, "{answer}")?;
     } else {
         print(out, args.by.map_or("", by_name), &all, limit)?;
@@ -155,9 +154,9 @@ fn name(
         Some(By::Peer) => write!(key, "{}", socket.remote.ip()),
         Some(By::Listener) => {
             let (ip, port) = (socket.local.ip(), socket.local.port());
-            let found = listening.get(&(socket.netns, port)).and_then(|all| {
-                all.get(&ip).or_else(|| all.iter().find(|address| address.is_unspecified()))
-            });
+            let found = listening
+                .get(&(socket.netns, port))
+                .and_then(|all| all.get(&ip).or_else(|| all.iter().find(|address| address.is_unspecified())));
             match found {
                 Some(address) => write!(key, "{}", std::net::SocketAddr::new(*address, port)),
                 None => write!(key, "(no listener)"),

@@ -195,7 +195,12 @@ mod tests {
             rtt: Some(Duration::from_nanos(125)),
             keepalive: Some(false),
             accepted: Some(true),
-            ..SocketSample::new(7, TcpState::CloseWait, end("[::ffff:10.0.0.1]:80"), end("[::ffff:10.0.0.2]:9"))
+            ..SocketSample::new(
+                7,
+                TcpState::CloseWait,
+                end("[::ffff:10.0.0.1]:80"),
+                end("[::ffff:10.0.0.2]:9"),
+            )
         }
     }
 

@@ -65,7 +65,12 @@ impl Sieve<'_> {
 }
 
 /// Shows the sockets that are asked for.
-pub(super) fn list(asked: &Asked, teller: &mut Teller, owners: &mut Owners, out: &mut dyn Write) -> Result<Met> {
+pub(super) fn list(
+    asked: &Asked,
+    teller: &mut Teller,
+    owners: &mut Owners,
+    out: &mut dyn Write,
+) -> Result<Met> {
     let wish = asked.wish(teller);
     let columns: Vec<(Column, u8)> = match &asked.columns {
         Some(columns) => columns.iter().map(|column| (*column, 0)).collect(),
@@ -133,7 +138,11 @@ fn beside<'a>(owners: &'a Owners, names: &'a Names, socket: &SocketSample) -> Be
 /// Where sockets go to.
 enum Sink<'a> {
     /// The first few decide how the table looks.
-    Waiting { out: Option<&'a mut dyn Write>, style: Style, first: Vec<SocketSample> },
+    Waiting {
+        out: Option<&'a mut dyn Write>,
+        style: Style,
+        first: Vec<SocketSample>,
+    },
     Table(Table<'a>),
     Json(Json<'a>),
 }

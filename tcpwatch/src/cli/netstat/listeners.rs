@@ -35,7 +35,8 @@ pub(super) fn listeners(
         Some(text) => text.parse().ok(),
         None => None,
     };
-    let path = netns.map_or_else(|| "/api/v1/listeners".into(), |netns| format!("/api/v1/listeners?netns={netns}"));
+    let path =
+        netns.map_or_else(|| "/api/v1/listeners".into(), |netns| format!("/api/v1/listeners?netns={netns}"));
     let mut answer = match client::get(&args.remote, &path)? {
         Some(mut answer) => {
             if let Some(all) = answer["listeners"].as_array_mut() {
@@ -110,10 +111,10 @@ fn look(args: &NetstatArgs, asked: &Asked, kept: &mut Kept) -> Result<Value> {
     let listeners: Vec<Value> = found
         .iter()
         .map(|socket| {
-            let owner = sieve.owners.of(socket).map_or_else(
-                || Owner { pid: socket.pid, ..Owner::default() },
-                Owner::from,
-            );
+            let owner = sieve
+                .owners
+                .of(socket)
+                .map_or_else(|| Owner { pid: socket.pid, ..Owner::default() }, Owner::from);
             listener(socket, &owner, teller, half_open(socket, &found, &requests))
         })
         .collect();
@@ -123,7 +124,8 @@ fn look(args: &NetstatArgs, asked: &Asked, kept: &mut Kept) -> Result<Value> {
 fn listener(socket: &SocketSample, owner: &Owner, teller: &Teller, half_open: u64) -> Value {
     let (local, mapped) = address(socket.local);
     // Queues of a listener are in the same places as those of a connection, and netlink leaves them out.
-    let (length, limit) = if teller.knows_details() { (socket.recv_queue, socket.send_queue) } else { (None, None) };
+    let (length, limit) =
+        if teller.knows_details() { (socket.recv_queue, socket.send_queue) } else { (None, None) };
     json!({
         "local": local, "mapped": mapped, "v6_only": null, "netns": socket.netns, "owner": owner,
         "accept_queue": {"length": length, "limit": limit},
@@ -240,11 +242,13 @@ mod tests {
     #[test]
     fn requests_belong_to_the_listener_of_their_address() {
         let end = |text: &str| text.parse::<SocketAddr>().expect("an address");
-        let listener =
-            |local: &str| SocketSample::new(1, TcpState::Listen, end(local), end("0.0.0.0:0"));
+        let listener = |local: &str| SocketSample::new(1, TcpState::Listen, end(local), end("0.0.0.0:0"));
         let (any, one) = (listener("0.0.0.0:80"), listener("10.0.0.1:80"));
-        let requests =
-            HashMap::from([((1, end("10.0.0.1:80")), 2), ((1, end("10.0.0.2:80")), 3), ((2, end("10.0.0.1:80")), 9)]);
+        let requests = HashMap::from([
+            ((1, end("10.0.0.1:80")), 2),
+            ((1, end("10.0.0.2:80")), 3),
+            ((2, end("10.0.0.1:80")), 9),
+        ]);
         let all = [any, one];
         assert_eq!(half_open(&one, &all, &requests), 2);
         assert_eq!(half_open(&any, &all, &requests), 3);

@@ -72,7 +72,10 @@ mod tests {
         let all = [handle(1, None, true), handle(2, Some("web"), false)];
         let chosen = |text: &str| Wanted(Some(text.into())).choose(&all).ok().and_then(Chosen::number);
         assert_eq!(Wanted(None).choose(&all).ok(), Some(Chosen::All));
-        assert_eq!((chosen("own"), chosen("web"), chosen("2"), chosen("3")), (Some(1), Some(2), Some(2), None));
+        assert_eq!(
+            (chosen("own"), chosen("web"), chosen("2"), chosen("3")),
+            (Some(1), Some(2), Some(2), None)
+        );
         assert!(Wanted(Some("web".into())).as_number().is_err());
         assert_eq!(Wanted(Some("2".into())).as_number().ok(), Some(Chosen::Number(2)));
     }

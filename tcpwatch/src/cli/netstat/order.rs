@@ -63,8 +63,13 @@ impl First {
 
 impl Key {
     fn new(order: Order, socket: &SocketSample, beside: Beside<'_>) -> Self {
-        let mut key =
-            Self { is_unknown: false, is_reversed: order.is_reversed, number: 0, port: 0, text: String::new() };
+        let mut key = Self {
+            is_unknown: false,
+            is_reversed: order.is_reversed,
+            number: 0,
+            port: 0,
+            text: String::new(),
+        };
         let time = |time: Option<Duration>| time.map(|time| time.as_nanos());
         let size = |size: Option<u64>| size.map(u128::from);
         // Of numbers the largest are of interest, so they come first.
@@ -86,7 +91,9 @@ impl Key {
             Column::Owner | Column::Process | Column::Container | Column::User => {
                 let owner = beside.owner;
                 let name = match order.column {
-                    Column::Container => owner.and_then(|owner| owner.container.as_ref()).map(|one| one.id.as_str()),
+                    Column::Container => {
+                        owner.and_then(|owner| owner.container.as_ref()).map(|one| one.id.as_str())
+                    }
                     Column::User => beside.user,
                     _ => owner.and_then(|owner| owner.command.as_deref()),
                 };

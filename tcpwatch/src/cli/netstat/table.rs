@@ -50,9 +50,13 @@ impl<'a> Table<'a> {
             });
             cells.max().unwrap_or(0).max(column.name().len())
         };
-        let widths: Vec<(Column, usize)> =
-            style.columns.iter().map(|(column, _)| (*column, width_of(*column).max(minimum(*column)))).collect();
-        let of = |column: Column| widths.iter().find(|(one, _)| *one == column).map_or(0, |(_, width)| *width);
+        let widths: Vec<(Column, usize)> = style
+            .columns
+            .iter()
+            .map(|(column, _)| (*column, width_of(*column).max(minimum(*column))))
+            .collect();
+        let of =
+            |column: Column| widths.iter().find(|(one, _)| *one == column).map_or(0, |(_, width)| *width);
         let shown = fit(style.columns.clone(), style.width.unwrap_or(usize::MAX / 2), of);
         let columns: Vec<(Column, usize)> = shown.into_iter().map(|column| (column, of(column))).collect();
         let mut table = Self { out, style, columns, block: Vec::with_capacity(BLOCK + 4096), spare };
@@ -64,7 +68,14 @@ impl<'a> Table<'a> {
 
     fn header(&mut self) {
         for (place, (column, width)) in self.columns.iter().enumerate() {
-            pad(&mut self.block, place, self.columns.len(), *width, column.is_right(), column.name().as_bytes());
+            pad(
+                &mut self.block,
+                place,
+                self.columns.len(),
+                *width,
+                column.is_right(),
+                column.name().as_bytes(),
+            );
         }
         self.block.push(b'\n');
     }
@@ -197,8 +208,11 @@ mod tests {
 
     fn shown(sockets: &[SocketSample], style: Style) -> String {
         let container = Container { runtime: "docker", id: "0123456789abcdef".into(), pod: None };
-        let owner =
-            Process { command: Some("ng inx\u{1b}".into()), container: Some(container), ..Process::default() };
+        let owner = Process {
+            command: Some("ng inx\u{1b}".into()),
+            container: Some(container),
+            ..Process::default()
+        };
         let beside = |socket: &SocketSample| Beside {
             owner: Some(&owner).filter(|_| socket.pid.is_some()),
             user: Some("www-data").filter(|_| socket.uid.is_some()),

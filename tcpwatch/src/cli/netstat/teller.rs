@@ -23,9 +23,15 @@ use crate::source::{Listing, Origin, Wanted};
 
 /// Tells of sockets.
 pub(super) enum Teller {
-    Kernel { listing: Listing, chosen: Chosen, remark: Option<String> },
+    Kernel {
+        listing: Listing,
+        chosen: Chosen,
+        remark: Option<String>,
+    },
     /// Single sockets as a daemon tells them that is not on this kernel, or whose program we may not use.
-    Daemon { answer: Value },
+    Daemon {
+        answer: Value,
+    },
 }
 
 impl Teller {
@@ -72,8 +78,9 @@ impl Teller {
     pub(super) fn remark(&self) -> Option<&str> {
         match self {
             Self::Kernel { remark, .. } => remark.as_deref(),
-            Self::Daemon { answer } => (answer["truncated"] == true)
-                .then_some("the daemon tells of its oldest 10000 sockets only: filter more, or ask on its host"),
+            Self::Daemon { answer } => (answer["truncated"] == true).then_some(
+                "the daemon tells of its oldest 10000 sockets only: filter more, or ask on its host",
+            ),
         }
     }
 
@@ -260,7 +267,12 @@ mod tests {
             recv_queue: Some(17),
             keepalive: Some(false),
             accepted: Some(true),
-            ..SocketSample::new(7, TcpState::CloseWait, end("[::ffff:10.0.0.1]:80"), end("[::ffff:10.0.0.2]:9"))
+            ..SocketSample::new(
+                7,
+                TcpState::CloseWait,
+                end("[::ffff:10.0.0.1]:80"),
+                end("[::ffff:10.0.0.2]:9"),
+            )
         };
         let listener = SocketSample::new(7, TcpState::Listen, end("[::]:80"), end("[::]:0"));
         let request = SocketSample::new(7, TcpState::NewSynRecv, end("10.0.0.1:80"), end("10.0.0.2:9"));

@@ -182,7 +182,8 @@ mod tests {
 
     #[test]
     fn special_addresses() {
-        for text in ["[::]:0", "[::1]:80", "[1::]:1", "[::ffff:1.2.3.4]:5", "[fe80::1:0:0:1]:9", "[0:1::]:1"] {
+        for text in ["[::]:0", "[::1]:80", "[1::]:1", "[::ffff:1.2.3.4]:5", "[fe80::1:0:0:1]:9", "[0:1::]:1"]
+        {
             let socket: SocketAddr = text.parse().expect("an address");
             assert_eq!(written(|out| end(out, socket)), socket.to_string());
         }

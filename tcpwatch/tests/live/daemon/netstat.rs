@@ -1,7 +1,8 @@
 //! `tcpwatch netstat`: every flag and exit code, alone and beside a daemon, held against the kernel.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::Output;
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Output, Stdio};
 
 use serde_json::Value;
 use tcpwatch_common::TcpState;
@@ -114,8 +115,10 @@ fn alone_every_state_is_told_as_the_kernel_has_it() {
     }
 
     let sorted = table(&["-aH", "--sort", "local", "--limit", "4", "--columns", "local,state"]);
-    let locals: Vec<std::net::SocketAddr> =
-        sorted.lines().map(|line| line.split(' ').next().expect("a word").parse().expect("an address")).collect();
+    let locals: Vec<std::net::SocketAddr> = sorted
+        .lines()
+        .map(|line| line.split(' ').next().expect("a word").parse().expect("an address"))
+        .collect();
     assert!(locals.len() == 4 && locals.is_sorted(), "{sorted}");
     let by_state = table(&["-s", "--by", "netns"]);
     let line = by_state.lines().nth(1).expect("a line").split_whitespace().collect::<Vec<_>>();
@@ -164,14 +167,16 @@ fn beside_a_daemon_ages_and_owners_are_known() {
     assert_eq!(ask(&["-a", "pid", "1", "port", &port]).0, Some(1));
     let (_, extended) = ask(&["-aenp"]);
     let header = extended.lines().next().expect("a header");
-    for column in ["age", "owner", "role", "rtt", "retrans", "lifetime", "keepalive", "container", "user", "inode"] {
+    for column in
+        ["age", "owner", "role", "rtt", "retrans", "lifetime", "keepalive", "container", "user", "inode"]
+    {
         assert!(header.split_whitespace().any(|name| name == column), "{header}");
     }
     let server = ask(&["-H", "--columns", "role,keepalive,netns", "sport", &port]).1;
     let words: Vec<&str> = server.split_whitespace().collect();
     assert_eq!(words, ["passive", "off", ns.name()], "{server}");
 
-    let (_, lines) = ask(&["-a", "--json-lines"]);
+    let (_, lines) = ask(&["-ap", "--json-lines"]);
     let mut lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let api = daemon.json(&format!("/api/v1/sockets?limit=10&netns={inode}"));
     let mut api = api["sockets"].as_array().expect("a list").clone();
@@ -207,8 +212,7 @@ fn it_goes_on_until_nobody_reads() {
     let ns = Netns::new("again");
     let listener = ns.run(|| std::net::TcpListener::bind("127.0.0.1:0").expect("listen"));
     let inode = ns.inode().to_string();
-    let mut child =
-        command(&alone(&inode, &["-aH", "--watch=0.1"])).spawn().expect("start tcpwatch");
+    let mut child = command(&alone(&inode, &["-aH", "--watch=0.1"])).spawn().expect("start tcpwatch");
     let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
     let mut listeners = 0;
     while listeners < 3 {
@@ -219,4 +223,86 @@ fn it_goes_on_until_nobody_reads() {
     let ended = wait_for("it ends", || child.try_wait().expect("wait"));
     assert_eq!(ended.code(), Some(0), "a closed pipe is no error");
     drop(listener);
+}
+
+/// What it prints on a terminal of this width.
+fn on_terminal(width: u16, args: &[&str], set: &[(&str, &str)]) -> String {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use rustix::termios::{Winsize, tcsetwinsize};
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("open a terminal");
+    grantpt(&ours).expect("grant it");
+    unlockpt(&ours).expect("unlock it");
+    let size = Winsize { ws_row: 50, ws_col: width, ws_xpixel: 0, ws_ypixel: 0 };
+    tcsetwinsize(&ours, size).expect("set its size");
+    let name = ptsname(&ours, Vec::new()).expect("its name").into_string().expect("UTF-8");
+    let theirs = OpenOptions::new().read(true).write(true).open(name).expect("open its other side");
+    let mut command = command(args);
+    command.env_remove("NO_COLOR").envs(set.iter().copied()).stdout(Stdio::from(theirs));
+    let mut child = command.spawn().expect("start tcpwatch");
+    // Or its side would stay open in this process.
+    drop(command);
+    let mut text = Vec::new();
+    let mut buffer = [0; 4096];
+    let mut ours = File::from(ours);
+    // Reading fails once the other side is closed.
+    while let Ok(length @ 1..) = ours.read(&mut buffer) {
+        text.extend_from_slice(&buffer[..length]);
+    }
+    assert_eq!(child.wait().expect("wait").code(), Some(0));
+    String::from_utf8(text).expect("UTF-8").replace('\r', "")
+}
+
+#[test]
+fn a_terminal_gets_colours_and_what_fits() {
+    if !process::is_there() {
+        return;
+    }
+    let scene = Scene::new("wide");
+    let _sockets = scene.hold();
+    let inode = scene.ns.inode().to_string();
+    let mut before = 0;
+    for width in [40, 80, 132, 200] {
+        let table = on_terminal(width, &alone(&inode, &["-anpe"]), &[("NO_COLOR", "1")]);
+        assert!(!table.contains('\x1b'), "{table:?}");
+        let header = table.lines().next().expect("a header");
+        for column in ["state", "local", "remote"] {
+            assert!(header.contains(column), "{width}: {table}");
+        }
+        let columns = header.split_whitespace().count();
+        assert!(columns > before || width == 200, "wider ones have more: {table}");
+        before = columns;
+        for line in table.lines().filter(|_| width >= 80) {
+            assert!(line.chars().count() <= width.into(), "{width}: {line}");
+            assert!(line.starts_with("state") || line.contains("10.77.0.1:"), "nothing is cut: {line}");
+        }
+    }
+    let coloured = on_terminal(80, &alone(&inode, &["-an"]), &[]);
+    assert!(coloured.contains("\x1b[33mclose_wait\x1b[0m"), "{coloured:?}");
+    let chosen = on_terminal(40, &alone(&inode, &["-anH", "--columns", "local,remote,state,inode"]), &[]);
+    let words = |line: &str| line.split_whitespace().count();
+    assert!(
+        chosen.lines().all(|line| words(line) == 4),
+        "columns that are asked for are all there: {chosen}"
+    );
+}
+
+#[test]
+fn names_come_below_and_are_not_waited_for() {
+    if !process::is_there() {
+        return;
+    }
+    let ns = Netns::new("names");
+    let held = ns.run(|| {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("listen");
+        std::net::TcpStream::connect(listener.local_addr().expect("address")).map(|client| (listener, client))
+    });
+    let inode = ns.inode().to_string();
+    let began = std::time::Instant::now();
+    let table = text(&output(&alone(&inode, &["-r", "established"])));
+    assert!(began.elapsed().as_secs() < 30, "{:?}", began.elapsed());
+    // Whoever takes part in this has it in /etc/hosts, or no name server to ask.
+    let (list, names) = table.split_once("\n\n").expect("names come below");
+    assert!(list.contains("127.0.0.1:"), "{table}");
+    assert!(names.starts_with("127.0.0.1  ") || names.starts_with("none of the 1"), "{table}");
+    drop(held);
 }
