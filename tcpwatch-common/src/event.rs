@@ -277,7 +277,9 @@ impl Row {
         let mut sum = 0x811c_9dc5_u32;
         let mut place = 0;
         while place < places.len() {
-            sum = (sum ^ places[place] as u32).wrapping_mul(0x0100_0193);
+            // All of them are below the record's size.
+            let [low, high, ..] = places[place].to_le_bytes();
+            sum = (sum ^ u16::from_le_bytes([low, high]) as u32).wrapping_mul(0x0100_0193);
             place += 1;
         }
         sum

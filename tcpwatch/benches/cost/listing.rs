@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -61,7 +61,7 @@ pub(crate) fn run(effort: Effort) -> Result<()> {
     for sockets in [20_000, 200_000] {
         let holders = hold(sockets)?;
         let (mut watcher, address) = daemon::start_at()?;
-        let measured = measure(effort, sockets, &holders, &address);
+        let measured = wait_for(&address).and_then(|()| measure(effort, sockets, &holders, &address));
         daemon::stop(&mut watcher)?;
         for mut holder in holders {
             holder.kill()?;
@@ -71,6 +71,19 @@ pub(crate) fn run(effort: Effort) -> Result<()> {
     }
     println!();
     Ok(())
+}
+
+/// Waits until the daemon has its first figures.
+fn wait_for(address: &str) -> Result<()> {
+    for _ in 0..100 {
+        let mut asked = Command::new(daemon::binary());
+        asked.args(["netstat", "-s", "--remote", address]).stdout(Stdio::null()).stderr(Stdio::null());
+        if asked.status()?.success() {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    anyhow::bail!("the daemon at {address} has no figures after 20 s")
 }
 
 fn hold(sockets: u64) -> Result<Vec<Child>> {

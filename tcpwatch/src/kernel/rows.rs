@@ -30,7 +30,7 @@ pub struct Rows {
 
 enum Lent {
     Own(Box<Ebpf>),
-    Daemons(Iter),
+    Daemons(Box<Iter>),
 }
 
 /// Why there is no program that tells of each socket.
@@ -78,7 +78,7 @@ impl Rows {
             let info = info.map_err(failed)?;
             if info.id() == id && info.name() == name.as_bytes() {
                 return Iter::from_program_info(info, name.into())
-                    .map(|iter| Self { lent: Lent::Daemons(iter), name })
+                    .map(|iter| Self { lent: Lent::Daemons(Box::new(iter)), name })
                     .map_err(failed);
             }
         }

@@ -234,7 +234,7 @@ impl Walker {
             match listed {
                 Ok(Ok(())) => {}
                 Ok(Err(problem)) => {
-                    self.problems.push(format!("network namespace {}: {problem}", handle.inode))
+                    self.problems.push(format!("network namespace {}: {problem}", handle.inode));
                 }
                 Err(error) => self.note(&error),
             }

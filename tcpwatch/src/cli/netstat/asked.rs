@@ -30,6 +30,7 @@ pub(super) enum Output {
 }
 
 /// What is asked for.
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 pub(super) struct Asked {
     pub(super) filter: Filter,
     /// Somebody wrote a filter, not only flags.
@@ -67,10 +68,8 @@ impl Asked {
         } else if !args.all && !args.statistics && !filter.asks_for(Word::State) {
             filter = filter.and(fixed("not state=listen")?);
         }
-        let order = match args.sort.as_deref().map(Column::parse_sort).transpose()? {
-            Some((column, is_reversed)) => Some(Order { column, is_reversed }),
-            None => None,
-        };
+        let order = args.sort.as_deref().map(Column::parse_sort).transpose()?;
+        let order = order.map(|(column, is_reversed)| Order { column, is_reversed });
         let is_terminal = io::stdout().is_terminal();
         Ok(Self {
             filter,

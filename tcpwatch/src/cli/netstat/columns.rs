@@ -136,6 +136,7 @@ impl Column {
 
 /// What decides which columns are shown, if nobody says which.
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each decides for itself")]
 pub(super) struct Wish {
     /// `-e`
     pub(super) extended: bool,
@@ -206,14 +207,13 @@ mod tests {
         match column {
             Column::State | Column::User => 11,
             Column::RecvQueue | Column::SendQueue | Column::Age | Column::Rtt => 6,
-            Column::Local | Column::Remote => 15,
+            Column::Local | Column::Remote | Column::Process => 15,
             Column::Owner => 16,
             Column::Role | Column::Retransmits | Column::Pid => 7,
             Column::Lifetime => 8,
             Column::Keepalive => 9,
             Column::Container => 12,
             Column::Netns | Column::Inode => 10,
-            Column::Process => 15,
         }
     }
 

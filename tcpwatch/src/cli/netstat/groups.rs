@@ -1,6 +1,6 @@
 //! `-s --by`: sockets by state, counted apart for each process, container, remote address, listener, namespace or user.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::io::Write;
 use std::net::IpAddr;
 use std::ops::ControlFlow;
@@ -208,13 +208,11 @@ fn print(out: &mut dyn Write, by: &str, all: &[(String, Counts)], limit: usize) 
         line(key, counts)?;
     }
     if all.len() > 1 {
-        let mut total: BTreeMap<usize, u64> = BTreeMap::new();
+        let mut total = Counts::default();
         for (_, counts) in all {
-            counts.iter().enumerate().for_each(|(place, count)| *total.entry(place).or_default() += count);
+            total.iter_mut().zip(counts).for_each(|(total, count)| *total += count);
         }
-        let mut counts = Counts::default();
-        total.into_iter().for_each(|(place, count)| counts[place] = count);
-        line("(all)", &counts)?;
+        line("(all)", &total)?;
     }
     if shown.len() < all.len() {
         writeln!(out, "\n{} of {} groups are shown: --limit shows more", shown.len(), all.len())?;

@@ -1,6 +1,7 @@
 //! Sockets as JSON, a line each or all in one object: as [`crate::view::sockets`] has them, without a value in between.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io::{self, Write};
 use std::time::{Duration, SystemTime};
 
@@ -59,8 +60,8 @@ impl<'a> Json<'a> {
     }
 
     fn learn(&mut self, pid: u32, owner: &Process) -> io::Result<()> {
-        if !self.owners.contains_key(&pid) {
-            self.owners.insert(pid, serde_json::to_vec(&Owner::from(owner))?);
+        if let Entry::Vacant(place) = self.owners.entry(pid) {
+            place.insert(serde_json::to_vec(&Owner::from(owner))?);
         }
         Ok(())
     }

@@ -163,7 +163,7 @@ impl Sink<'_> {
         let Self::Waiting { out, style, first } = self else { return Ok(()) };
         let Some(out) = out.take() else { return Ok(()) };
         let sample = first.iter().map(|socket| (socket, beside(owners, names, socket)));
-        let mut table = Table::new(out, style.clone(), sample);
+        let mut table = Table::new(out, style.clone(), &sample);
         for socket in &*first {
             table.row(socket, beside(owners, names, socket))?;
         }

@@ -183,7 +183,8 @@ fn print(out: &mut dyn Write, listeners: &[Value], asked: &Asked) -> Result<()> 
         let mut text = String::new();
         for column in &columns {
             let width = widths[*column] + 2;
-            text += &format!("{:<width$}", line[*column]);
+            text += &line[*column];
+            text.extend(std::iter::repeat_n(' ', width - line[*column].chars().count()));
         }
         writeln!(out, "{}", text.trim_end())?;
     }

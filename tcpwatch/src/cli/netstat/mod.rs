@@ -197,7 +197,9 @@ fn eprint(text: &str) {
 /// Problems are in the JSON object.
 fn warn(problems: &[String], asked: &Asked) {
     if asked.output != Output::Json {
-        problems.iter().for_each(|problem| eprint(problem));
+        for problem in problems {
+            eprint(problem);
+        }
     }
 }
 

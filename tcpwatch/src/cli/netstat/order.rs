@@ -98,7 +98,7 @@ impl Key {
                     _ => owner.and_then(|owner| owner.command.as_deref()),
                 };
                 key.is_unknown = name.is_none();
-                key.text = name.unwrap_or_default().to_owned();
+                name.unwrap_or_default().clone_into(&mut key.text);
                 key.number = socket.pid.unwrap_or(0).into();
                 return key;
             }

@@ -39,7 +39,7 @@ impl<'a> Table<'a> {
     pub(super) fn new<'b>(
         out: &'a mut dyn Write,
         style: Style,
-        sample: impl Iterator<Item = (&'b SocketSample, Beside<'b>)> + Clone,
+        sample: &(impl Iterator<Item = (&'b SocketSample, Beside<'b>)> + Clone),
     ) -> Self {
         let mut spare = Vec::new();
         let mut width_of = |column: Column| {
@@ -220,7 +220,7 @@ mod tests {
         };
         let mut out = Vec::new();
         let mut table =
-            Table::new(&mut out, style, sockets.iter().take(2).map(|socket| (socket, beside(socket))));
+            Table::new(&mut out, style, &sockets.iter().take(2).map(|socket| (socket, beside(socket))));
         for socket in sockets {
             table.row(socket, beside(socket)).expect("writes to memory");
         }

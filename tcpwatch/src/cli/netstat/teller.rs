@@ -24,7 +24,7 @@ use crate::source::{Listing, Origin, Wanted};
 /// Tells of sockets.
 pub(super) enum Teller {
     Kernel {
-        listing: Listing,
+        listing: Box<Listing>,
         chosen: Chosen,
         remark: Option<String>,
     },
@@ -61,7 +61,7 @@ impl Teller {
     }
 
     fn kernel(asked: &Asked, listing: Listing, remark: Option<String>) -> Result<Self> {
-        let mut teller = Self::Kernel { listing, chosen: Chosen::All, remark };
+        let mut teller = Self::Kernel { listing: Box::new(listing), chosen: Chosen::All, remark };
         teller.look(asked)?;
         Ok(teller)
     }
@@ -231,16 +231,18 @@ impl Asked {
     fn api_path(&self) -> Result<String> {
         let mut path = format!("/api/v1/sockets?limit={}", self.limit.min(MOST));
         if let Chosen::Number(netns) = self.netns.as_number()? {
-            path += &format!("&netns={netns}");
+            path += "&netns=";
+            path += &netns.to_string();
         }
         let filter = self.filter.to_string();
         if !filter.is_empty() {
             path += "&filter=";
             for byte in filter.bytes() {
+                let digit = |number: u8| char::from_digit(number.into(), 16).unwrap_or('0');
                 if byte.is_ascii_alphanumeric() {
                     path.push(byte.into());
                 } else {
-                    path += &format!("%{byte:02X}");
+                    path.extend(['%', digit(byte >> 4), digit(byte & 0xf)]);
                 }
             }
         }

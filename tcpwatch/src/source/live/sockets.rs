@@ -49,10 +49,9 @@ impl Live {
                 })
             });
             match walked {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => problems.push(format!("network namespace {}: {error}", handle.inode)),
                 // What is gone has no sockets.
-                Err(NetnsError::Gone { .. }) => {}
+                Ok(Ok(())) | Err(NetnsError::Gone { .. }) => {}
+                Ok(Err(error)) => problems.push(format!("network namespace {}: {error}", handle.inode)),
                 Err(error) => problems.push(error.to_string()),
             }
         }
