@@ -243,10 +243,47 @@ pub mod detail {
     pub const ORPHAN: u8 = 4;
     /// No process has it yet.
     pub const NEVER_ACCEPTED: u8 = 8;
+    /// Only the queues are known.
+    pub const BRIEF: u8 = 16;
 }
 
 impl Row {
     pub const SIZE: usize = size_of::<Self>();
+
+    /// Stands for the places of the fields, so that a program of another build is not read wrongly.
+    pub const LAYOUT: u32 = {
+        use core::mem::offset_of;
+        let places = [
+            offset_of!(Self, socket),
+            offset_of!(Self, in_state),
+            offset_of!(Self, lifetime),
+            offset_of!(Self, inode),
+            offset_of!(Self, local),
+            offset_of!(Self, remote),
+            offset_of!(Self, pid),
+            offset_of!(Self, uid),
+            offset_of!(Self, unread),
+            offset_of!(Self, unsent),
+            offset_of!(Self, retransmits),
+            offset_of!(Self, rtt),
+            offset_of!(Self, local_port),
+            offset_of!(Self, remote_port),
+            offset_of!(Self, state),
+            offset_of!(Self, family),
+            offset_of!(Self, flags),
+            offset_of!(Self, details),
+            Self::SIZE,
+        ];
+        let mut sum = 0x811c_9dc5_u32;
+        let mut place = 0;
+        while place < places.len() {
+            // All of them are below the record's size.
+            let [low, high, ..] = places[place].to_le_bytes();
+            sum = (sum ^ u16::from_le_bytes([low, high]) as u32).wrapping_mul(0x0100_0193);
+            place += 1;
+        }
+        sum
+    };
 
     /// Reads a row as the iterator wrote it; `None` if the length is wrong.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {

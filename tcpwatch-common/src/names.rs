@@ -11,6 +11,7 @@ pub mod program {
     pub const RESET_RECEIVED: &str = "reset_received";
     pub const CENSUS: &str = "census";
     pub const ROWS: &str = "rows";
+    pub const BRIEF: &str = "brief";
     pub const SURVEY: &str = "survey";
     pub const HOLDERS: &str = "holders";
     pub const POLL: &str = "poll";

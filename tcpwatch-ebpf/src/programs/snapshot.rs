@@ -84,14 +84,26 @@ pub(super) fn tally(socket: Typed, state: u8) {
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/tcp")]
 fn rows(ctx: *mut IterContext) -> i32 {
+    tell(ctx, false)
+}
+
+/// Writes one [`Row`] for each socket without what lies far from the rest: each cache line that is not touched makes
+/// the walk faster.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/tcp")]
+fn brief(ctx: *mut IterContext) -> i32 {
+    tell(ctx, true)
+}
+
+#[inline(always)]
+fn tell(ctx: *mut IterContext, is_brief: bool) -> i32 {
     // SAFETY: the kernel passes its context.
     let (meta, socket, uid) = unsafe { ((*ctx).meta, (*ctx).socket, (*ctx).uid) };
     if socket.is_null() {
         return 0;
     }
-    let socket = Typed(socket);
     let mut row = Row { in_state: UNKNOWN, lifetime: UNKNOWN, uid, ..Row::default() };
-    describe(&mut row, socket);
+    describe(&mut row, Typed(socket), is_brief);
     // SAFETY: the kernel's own sequence file and a record on our stack. A full buffer makes the kernel grow it
     // and call us again for the same socket, so the result needs no look.
     unsafe {
@@ -139,7 +151,7 @@ fn meet(socket: Typed, state: u8) {
 }
 
 #[inline(always)]
-fn describe(row: &mut Row, socket: Typed) {
+fn describe(row: &mut Row, socket: Typed, is_brief: bool) {
     row.state = shown_state(socket);
     row.socket = (socket.identity() ^ salt()).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ salt();
     let family: u16 = socket.load(Field::Family);
@@ -150,10 +162,15 @@ fn describe(row: &mut Row, socket: Typed) {
     if !is_full(row.state, socket) {
         return;
     }
-    if let Some(file) = socket.any().read::<*const u8>(Field::Socket)
+    if !is_brief
+        && let Some(file) = socket.any().read::<*const u8>(Field::Socket)
         && !file.is_null()
     {
         row.inode = Any(file).read::<u64>(Field::SocketFileInode).unwrap_or(0);
+    }
+    // Before the table is searched: the processor fetches these while it waits for the table.
+    if let Some(tcp) = socket.tcp() {
+        detail(row, tcp, is_brief);
     }
     let mut scratch = 0;
     if let (Some(place), Some(meta)) = table::find(socket.identity(), &mut scratch) {
@@ -168,24 +185,27 @@ fn describe(row: &mut Row, socket: Typed) {
             row.lifetime = now.saturating_sub(place.birth());
         }
     }
-    if let Some(tcp) = socket.tcp() {
-        detail(row, tcp);
-    }
 }
 
 /// What only a whole socket has.
 #[inline(always)]
-fn detail(row: &mut Row, tcp: Typed) {
-    let ownership = ownership(tcp);
-    row.details = detail::KNOWN
-        | ownership
-        | if tcp.load::<u64>(Field::Flags) & SOCK_KEEPOPEN != 0 { detail::KEEPALIVE } else { 0 };
+fn detail(row: &mut Row, tcp: Typed, is_brief: bool) {
+    row.details = detail::KNOWN;
+    if is_brief {
+        row.details |= detail::BRIEF;
+    } else {
+        let keepalive = tcp.load::<u64>(Field::Flags) & SOCK_KEEPOPEN != 0;
+        row.details |= ownership(tcp) | if keepalive { detail::KEEPALIVE } else { 0 };
+    }
     if row.state == LISTEN {
         row.unread = load(tcp, Field::AcceptQueue);
         row.unsent = load(tcp, Field::AcceptLimit);
         return;
     }
     (row.unread, row.unsent) = amounts(row.state, tcp);
+    if is_brief {
+        return;
+    }
     row.retransmits = load(tcp, Field::Retransmitted);
     row.rtt = load(tcp, Field::Srtt);
 }

@@ -13,12 +13,22 @@ use crate::{Effort, churn};
 
 pub(crate) const HOLDER: &str = "--holder";
 
-/// The static binary that is shipped, if it has been built; else the one built for this benchmark.
+/// The static binary that is shipped, if it has been built.
 const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/dist/tcpwatch");
+
+/// The binary that is measured: the shipped one, else the one built for this benchmark.
+pub(crate) fn binary() -> &'static str {
+    if Path::new(SHIPPED).exists() { SHIPPED } else { env!("CARGO_BIN_EXE_tcpwatch") }
+}
 
 /// Starts a daemon and waits until it is ready.
 pub(crate) fn start() -> Result<Child> {
-    let binary = if Path::new(SHIPPED).exists() { SHIPPED } else { env!("CARGO_BIN_EXE_tcpwatch") };
+    start_at().map(|(child, _)| child)
+}
+
+/// The same, with the address that it listens on.
+pub(crate) fn start_at() -> Result<(Child, String)> {
+    let binary = binary();
     let mut child = Command::new(binary)
         .args(["run", "--listen", "127.0.0.1:0"])
         .stdout(Stdio::null())
@@ -27,8 +37,8 @@ pub(crate) fn start() -> Result<Child> {
         .with_context(|| format!("start {binary}"))?;
     let log = child.stderr.take().context("its standard error")?;
     for line in BufReader::new(log).lines() {
-        if line?.contains("listening on") {
-            return Ok(child);
+        if let Some((_, address)) = line?.split_once("listening on http://") {
+            return Ok((child, address.trim().to_owned()));
         }
     }
     anyhow::bail!("{binary} ended before it was ready: {}", child.wait()?)
@@ -104,11 +114,20 @@ pub(crate) fn resident(pid: u32) -> Result<f64> {
 }
 
 fn hold_in_namespace(sockets: u64) -> Result<Child> {
+    hold_beside(None, sockets)
+}
+
+/// Holds sockets in a network namespace of their own, or in that of another holder.
+pub(crate) fn hold_beside(holder: Option<&Child>, sockets: u64) -> Result<Child> {
     let myself = std::env::current_exe()?;
     let script =
         format!("ip link set lo up && ulimit -n 20000; exec {} {HOLDER} {sockets}", myself.display());
-    let mut child =
-        Command::new("unshare").args(["--net", "sh", "-c", &script]).stdout(Stdio::piped()).spawn()?;
+    let mut command = match holder {
+        None => Command::new("unshare"),
+        Some(_) => Command::new("nsenter"),
+    };
+    let net = holder.map_or_else(|| "--net".into(), |holder| format!("--net=/proc/{}/ns/net", holder.id()));
+    let mut child = command.args([&net, "sh", "-c", &script]).stdout(Stdio::piped()).spawn()?;
     let mut line = String::new();
     BufReader::new(child.stdout.take().context("its output")?).read_line(&mut line)?;
     ensure!(line.trim() == "holding", "the holder of {sockets} sockets failed");
@@ -127,7 +146,7 @@ pub(crate) fn hold(sockets: u64) -> Result<()> {
     println!("holding");
     std::io::stdout().flush()?;
     // Bounded, in case nobody kills it.
-    std::thread::sleep(Duration::from_mins(2));
+    std::thread::sleep(Duration::from_mins(10));
     drop(held);
     Ok(())
 }

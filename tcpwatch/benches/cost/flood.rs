@@ -217,6 +217,7 @@ fn exact(bed: &Bed, time: Duration) -> Result<()> {
         // Those that user space calls are part of the daemon's CPU time.
         let each = each.filter(|program| program.hook.to_string().starts_with("tracepoint"));
         each.filter_map(|program| run_stats(program.fd?)).fold(RunStats::default(), |sum, one| RunStats {
+            id: 0,
             runs: sum.runs + one.runs,
             nanoseconds: sum.nanoseconds + one.nanoseconds,
             missed: None,

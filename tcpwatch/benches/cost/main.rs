@@ -8,6 +8,7 @@
 mod churn;
 mod daemon;
 mod flood;
+mod listing;
 mod per_event;
 mod scale;
 #[path = "../../tests/live/support/mod.rs"]
@@ -18,7 +19,7 @@ use anyhow::{Result, bail};
 const USAGE: &str = "\
 cargo xtask bench [--only PART] [--rounds N] [--seconds S]
 
-  --only PART   one of per-event, churn, wakeups, memory, flood, tick
+  --only PART   one of per-event, churn, wakeups, memory, flood, tick, listing
   --rounds N    interleaved rounds of each comparison (default 7)
   --seconds S   length of one run of connection churn or of a flood (default 2)";
 
@@ -53,13 +54,14 @@ fn main() -> Result<()> {
             other => bail!("unknown argument {other}\n\n{USAGE}"),
         }
     }
-    let parts: [Part; 6] = [
+    let parts: [Part; 7] = [
         ("per-event", per_event::run),
         ("churn", churn::run),
         ("wakeups", daemon::wakeups),
         ("memory", |_| daemon::memory()),
         ("flood", flood::run),
         ("tick", scale::run),
+        ("listing", listing::run),
     ];
     if let Some(name) = &only
         && !parts.iter().any(|(part, _)| part == name)

@@ -25,7 +25,8 @@ pub const DEFAULT_LISTEN: &str = "127.0.0.1:9717";
 const EXAMPLES: &str = "\
 Examples:
   tcpwatch run                          the daemon, on loopback port 9717
-  tcpwatch netstat -s                   sockets by state, all network namespaces
+  tcpwatch netstat -anp                 all sockets with their owners, all network namespaces
+  tcpwatch netstat -s                   sockets by state
   tcpwatch trace --port 443             state changes of port 443 as they happen
   tcpwatch findings                     what is wrong now, whose it is, and what to do
   tcpwatch explain CLOSE_WAIT           what it means, on this host, and what to do
@@ -46,8 +47,8 @@ pub struct Cli {
 enum Command {
     /// Run the daemon: count every transition, serve metrics and the HTTP API.
     Run(run::RunArgs),
-    /// Count sockets as `ss` and `netstat` show them.
-    Netstat(netstat::NetstatArgs),
+    /// Sockets as `ss` and `netstat` show them, and what neither tells: age, owner, drops.
+    Netstat(Box<netstat::NetstatArgs>),
     /// Show transitions, retransmits and resets as they happen, filtered in the kernel.
     Trace(trace::TraceArgs),
     /// Show what is wrong now, each finding with its explanation.
@@ -119,6 +120,8 @@ pub fn main() -> ExitCode {
             let _ = writeln!(io::stderr(), "tcpwatch: {}", causes(error.as_ref()));
             let is_usage = error.is::<filter::BadFilter>()
                 || error.is::<crate::explain::Unknown>()
+                || error.is::<netstat::WrongFilter>()
+                || error.is::<netstat::Usage>()
                 || error.is::<BadUsage>();
             ExitCode::from(if is_usage { USAGE } else { FAILED })
         }

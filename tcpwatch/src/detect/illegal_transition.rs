@@ -188,6 +188,7 @@ mod tests {
             sample.host = Some(Box::new(host));
             sample.programs = vec![ProgramSample {
                 name: program::TRANSITION.into(),
+                id: None,
                 hook: String::new(),
                 lost: None,
                 error: None,

@@ -70,6 +70,11 @@ impl Filter {
         self.0.any(&|test| matches!(test, Test::Process(_) | Test::Pid(_) | Test::Container(_)))
     }
 
+    /// Whether a test with this word decides.
+    pub fn asks_for(&self, word: Word) -> bool {
+        self.0.any(&|test| test.word() == word)
+    }
+
     /// Whether sockets of the network namespace can match at all.
     pub fn admits_netns(&self, netns: u64) -> bool {
         self.0.admits_netns(netns)

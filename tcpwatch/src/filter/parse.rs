@@ -134,6 +134,9 @@ impl<'a> Parser<'a> {
     }
 
     fn test(&mut self) -> Result<Expression, FilterError> {
+        if let Some(states) = self.bare_states() {
+            return Ok(Expression::Test(Test::State(states)));
+        }
         let words = || Word::ALL.map(Word::name).join(", ");
         let Some(Kind::Bare(text)) = self.peek() else {
             let problem =
@@ -168,6 +171,17 @@ impl<'a> Parser<'a> {
         }
         self.take(Sign::Equal);
         self.values(word).map(Expression::Test)
+    }
+
+    /// States without a word before them, as `ss` takes them: one after the other, any of them will do.
+    fn bare_states(&mut self) -> Option<Vec<TcpState>> {
+        let mut states = Vec::new();
+        while let Some(Kind::Bare(text)) = self.peek() {
+            let Some(state) = TcpState::parse(text) else { break };
+            states.push(state);
+            self.next += 1;
+        }
+        (!states.is_empty()).then_some(states)
     }
 
     /// `port>1024`

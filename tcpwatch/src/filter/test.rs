@@ -10,6 +10,7 @@ use tcpwatch_common::host::Role;
 use super::facts::SocketFacts;
 use super::number::Numbers;
 use super::value::{Prefix, Text, Time, User, is_like};
+use super::word::Word;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Test {
@@ -70,6 +71,25 @@ impl Test {
                 User::Name(name) => socket.user == Some(name),
                 User::Uid(uid) => socket.uid == Some(*uid),
             }),
+        }
+    }
+
+    /// The word that it is written with.
+    pub(super) fn word(&self) -> Word {
+        match self {
+            Self::State(_) => Word::State,
+            Self::Port(End::Either, _) => Word::Port,
+            Self::Port(End::Only(Side::Local), _) => Word::LocalPort,
+            Self::Port(End::Only(Side::Remote), _) => Word::RemotePort,
+            Self::Address(Side::Local, _) => Word::Local,
+            Self::Address(Side::Remote, _) => Word::Peer,
+            Self::Process(_) => Word::Process,
+            Self::Pid(_) => Word::Pid,
+            Self::Container(_) => Word::Container,
+            Self::Netns(_) => Word::Netns,
+            Self::OlderThan(_) => Word::OlderThan,
+            Self::Role(_) => Word::Role,
+            Self::User(_) => Word::User,
         }
     }
 }

@@ -342,3 +342,24 @@ fn tree() -> impl Strategy<Value = Filter> {
     })
     .prop_map(Filter)
 }
+
+#[test]
+fn fingers_that_know_ss_are_understood() {
+    for (written, meant) in [
+        ("established", "state=established"),
+        ("close-wait last-ack port 80", "state=close_wait,last_ack port=80"),
+        ("state established sport = :22", "state=established sport=22"),
+        (
+            "not time-wait and ( sport = :22 or dport >= :1024 )",
+            "not state=time_wait and (sport=22 or dport>=1024)",
+        ),
+        ("CLOSE_WAIT", "state=close_wait"),
+    ] {
+        assert_eq!(Filter::parse(written), Filter::parse(meant), "{written}");
+    }
+    let filter = Filter::parse("port 80 and not (uid_is_no_word or established)");
+    assert!(filter.is_err());
+    let filter = Filter::parse("port 80 and not (user root or established)").expect("a filter");
+    let asked: Vec<Word> = Word::ALL.into_iter().filter(|word| filter.asks_for(*word)).collect();
+    assert_eq!(asked, [Word::State, Word::Port, Word::User]);
+}

@@ -19,6 +19,7 @@ pub mod proc_net;
 pub mod process;
 pub mod processes;
 pub mod procfs;
+pub mod resolver;
 pub mod sysctl;
 pub mod users;
 
@@ -28,4 +29,10 @@ mod testns;
 /// The running kernel's release, as `uname -r` has it.
 pub fn kernel_release() -> String {
     rustix::system::uname().release().to_string_lossy().into_owned()
+}
+
+/// What tells this boot of this machine from all others; `None` if the kernel does not tell.
+pub fn boot_id() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(text.trim().to_owned()).filter(|id| !id.is_empty())
 }

@@ -39,7 +39,7 @@ pub struct Program {
 }
 
 /// Every program that the daemon loads on any kernel.
-pub const PROGRAMS: [Program; 11] = [
+pub const PROGRAMS: [Program; 12] = [
     Program { name: program::TRANSITION, hook: Hook::Tracepoint("inet_sock_set_state"), lost: None },
     // After `transition`: programs run in the order in which they are attached.
     Program { name: program::TRANSITION_NESTED, hook: Hook::Tracepoint("inet_sock_set_state"), lost: None },
@@ -76,6 +76,11 @@ pub const PROGRAMS: [Program; 11] = [
         lost: Some("age and owner of single sockets"),
     },
     Program {
+        name: program::BRIEF,
+        hook: Hook::Iterator("tcp"),
+        lost: Some("listings of all sockets as fast as they can be"),
+    },
+    Program {
         name: program::SURVEY,
         hook: Hook::Iterator("tcp"),
         lost: Some("sockets by owner, age and service, and with that most findings"),
@@ -107,6 +112,12 @@ const LOST_PREEMPTED: &str = "transitions made while several tasks are preempted
 /// Only loaded by the benchmark.
 pub(super) const EMPTY: Program =
     Program { name: program::EMPTY, hook: Hook::Tracepoint("inet_sock_set_state"), lost: Some("nothing") };
+
+/// The program of this name; the first one if there is none, which a test rules out.
+pub(super) fn named(name: &str) -> &'static Program {
+    static ALL: [Program; PROGRAMS.len()] = PROGRAMS;
+    ALL.iter().find(|program| program.name == name).unwrap_or(&ALL[0])
+}
 
 /// What became of a program.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! Walks all sockets of the calling thread's network namespace with the kernel's iterator.
 
+use std::fs::File;
 use std::io::{self, Read as _};
 
 use aya::Ebpf;
@@ -81,16 +82,7 @@ impl Walker<'_> {
         name: &'static str,
         mut each: impl FnMut(&[u8]),
     ) -> Result<(), CensusError> {
-        let start = |source| CensusError::Start { name, source };
-        let open = |source| CensusError::Open { name, source };
-        let program: &mut Iter = self
-            .ebpf
-            .program_mut(name)
-            .ok_or(CensusError::NotLoaded { name, error: "not in the eBPF object".into() })?
-            .try_into()
-            .map_err(start)?;
-        let link = program.attach().map_err(start)?;
-        let mut file = program.take_link(link).map_err(start)?.into_file().map_err(open)?;
+        let mut file = begin(iterator(self.ebpf, name)?, name)?;
         let mut buffer = vec![0; 64 * 1024];
         loop {
             match file.read(&mut buffer) {
@@ -103,4 +95,20 @@ impl Walker<'_> {
             }
         }
     }
+}
+
+/// The loaded iterator of this name.
+pub(super) fn iterator<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Iter, CensusError> {
+    ebpf.program_mut(name)
+        .ok_or(CensusError::NotLoaded { name, error: "not in the eBPF object".into() })?
+        .try_into()
+        .map_err(|source| CensusError::Start { name, source })
+}
+
+/// Begins a walk of the calling thread's namespace.
+pub(super) fn begin(program: &mut Iter, name: &'static str) -> Result<File, CensusError> {
+    let start = |source| CensusError::Start { name, source };
+    let link = program.attach().map_err(start)?;
+    let link = program.take_link(link).map_err(start)?;
+    link.into_file().map_err(|source| CensusError::Open { name, source })
 }

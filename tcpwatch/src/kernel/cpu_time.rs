@@ -9,6 +9,8 @@ use std::os::fd::RawFd;
 /// Statistics of one program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RunStats {
+    /// The kernel's number of the program.
+    pub id: u32,
     pub runs: u64,
     pub nanoseconds: u64,
     /// Runs skipped because the program was interrupted by its own event. Not told by older kernels, which skip none.
@@ -40,8 +42,8 @@ fn value(text: &str, name: &str) -> Option<u64> {
 
 fn parse(text: &str) -> Option<RunStats> {
     let value = |name| value(text, name);
-    value("prog_id")?;
     Some(RunStats {
+        id: u32::try_from(value("prog_id")?).ok()?,
         runs: value("run_cnt").unwrap_or(0),
         nanoseconds: value("run_time_ns").unwrap_or(0),
         missed: value("recursion_misses"),
@@ -56,8 +58,8 @@ mod tests {
     fn fdinfo_is_understood_and_anything_else_refused() {
         let text = "pos:\t0\nprog_type:\t26\nprog_jited:\t1\nmemlock:\t4096\nprog_id:\t7\nrun_time_ns:\t61\nrun_cnt:\t2\n\
             recursion_misses:\t3\n";
-        assert_eq!(parse(text), Some(RunStats { runs: 2, nanoseconds: 61, missed: Some(3) }));
-        assert_eq!(parse("prog_id:\t7\n"), Some(RunStats::default()));
+        assert_eq!(parse(text), Some(RunStats { id: 7, runs: 2, nanoseconds: 61, missed: Some(3) }));
+        assert_eq!(parse("prog_id:\t7\n"), Some(RunStats { id: 7, ..RunStats::default() }));
         assert_eq!(parse("pos:\t0\n"), None);
         assert_eq!(parse("prog_id:\tx\n"), None);
     }

@@ -15,7 +15,7 @@ use super::attach::{self, ProgramStatus};
 use super::btf::{Btf, BtfError};
 use super::offsets::{self, LostField, OffsetError};
 
-const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
+pub(super) const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcpwatch-ebpf"));
 
@@ -70,7 +70,7 @@ pub enum LoadError {
     Required { name: &'static str, error: String },
 }
 
-const HINT: &str = "it takes root, or CAP_BPF and CAP_PERFMON (CAP_SYS_ADMIN before Linux 5.8), \
+pub(super) const HINT: &str = "it takes root, or CAP_BPF and CAP_PERFMON (CAP_SYS_ADMIN before Linux 5.8), \
     and on kernels before 5.11 a memlock limit that can be raised";
 
 /// The running programs and their maps.
@@ -95,7 +95,7 @@ impl Kernel {
         let (offsets, lost_fields) = offsets::resolve(&types)?;
         let btf = aya::Btf::from_sys_fs()
             .map_err(|source| LoadError::Maps { source: source.into(), hint: HINT })?;
-        let mut ebpf = load_object(options, &types, &offsets)?;
+        let mut ebpf = load_object(&[], options, &types, &offsets)?;
         fill_rows(&mut ebpf, options.namespaces)?;
         let mut control = take_control(&mut ebpf)?;
         let is_preemptible = is_preemptible(&types);
@@ -162,13 +162,14 @@ impl Yardstick {
         let btf = aya::Btf::from_sys_fs()
             .map_err(|source| LoadError::Maps { source: source.into(), hint: HINT })?;
         let options = Options { sockets: 8, namespaces: 1, ring_bytes: 4096, ..Options::default() };
-        let mut ebpf = load_object(&options, &types, &offsets)?;
+        let mut ebpf = load_object(&[], &options, &types, &offsets)?;
         let program = attach::attach_one(&mut ebpf, &btf, &attach::EMPTY);
         Ok(Self { _ebpf: ebpf, program })
     }
 }
 
-fn load_object(
+pub(super) fn load_object(
+    idle_maps: &[&str],
     options: &Options,
     types: &Btf,
     offsets: &tcpwatch_common::offsets::Offsets,
@@ -184,7 +185,11 @@ fn load_object(
     let (preemptible, notes) = (u32::from(is_preemptible), if is_preemptible { TASK_NOTES } else { 1 });
     let salt = salt();
     let log_level: u8 = if options.log { 0xff } else { 0 };
-    EbpfLoader::new()
+    let mut loader = EbpfLoader::new();
+    for map in idle_maps {
+        loader.map_max_entries(map, 1);
+    }
+    loader
         .map_max_entries(map::SOCKETS, sets)
         .map_max_entries(map::NAMESPACES, options.namespaces)
         .map_max_entries(map::FREE_ROWS, options.namespaces)
@@ -229,7 +234,7 @@ fn logger(ebpf: &mut Ebpf) -> Option<EbpfLogger<&'static dyn log::Log>> {
 }
 
 /// The limit only matters before Linux 5.11, and there the load says so; elsewhere memory is charged to the cgroup.
-fn raise_memlock() {
+pub(super) fn raise_memlock() {
     use rustix::process::{Resource, Rlimit, setrlimit};
     if let Err(error) = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None }) {
         log::debug!("cannot raise the memlock limit ({error}); kernels since 5.11 do not need it");

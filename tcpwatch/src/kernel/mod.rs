@@ -13,6 +13,7 @@ mod load;
 mod offsets;
 mod remotes;
 mod ring;
+mod rows;
 mod survey;
 
 pub use attach::{Hook, PROGRAMS, Program, ProgramStatus};
@@ -23,4 +24,5 @@ pub use listeners::Listeners;
 pub use load::{Kernel, LoadError, Options, Yardstick};
 pub use remotes::Remotes;
 pub use ring::{Ring, RingError};
+pub use rows::{Rows, RowsError, Walk};
 pub use survey::{Surveyed, Surveys};

@@ -141,6 +141,8 @@ pub struct KernelCounters {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProgramSample {
     pub name: String,
+    /// The kernel's number of it, while it is loaded.
+    pub id: Option<u32>,
     pub hook: String,
     /// What is lost without it; `None` if nothing works without it.
     pub lost: Option<String>,

@@ -21,6 +21,8 @@ pub struct SocketSample {
     pub remote: SocketAddr,
     /// It is an IPv6 socket with IPv4 addresses.
     pub mapped: bool,
+    /// It is an IPv6 socket, with IPv4 addresses or not.
+    pub is_v6: bool,
     /// Time in the state; unknown for mini-sockets, and for sockets that have been in it for longer than tcpwatch runs.
     pub age: Option<Duration>,
     /// Time since birth.
@@ -55,6 +57,7 @@ impl SocketSample {
             local: canonical(local),
             remote: canonical(remote),
             mapped: (local.is_ipv6() && is_v4(local)) || (remote.is_ipv6() && is_v4(remote)),
+            is_v6: local.is_ipv6() || remote.is_ipv6(),
             age: None,
             lifetime: None,
             role: None,

@@ -8,6 +8,7 @@ use axum::extract::State;
 use super::App;
 use super::failure::Failure;
 use super::query::{self, Netns};
+use crate::host;
 use crate::model::Report;
 use crate::view::listeners::{self, Listeners};
 use crate::view::remotes::{self, Remotes};
@@ -20,7 +21,7 @@ use crate::view::transitions::{self, Transitions};
 pub(super) async fn status(State(app): State<App>, Netns(netns): Netns) -> Result<Json<Status>, Failure> {
     let report = app.feed.latest().ok_or_else(Failure::no_report)?;
     check(&report, netns, |report, netns| report.states.contains_key(&netns))?;
-    Ok(Json(status::status(&report, netns)))
+    Ok(Json(status::status(&report, netns, host::boot_id())))
 }
 
 /// `/api/v1/states`

@@ -103,7 +103,7 @@ impl Source for Fallback {
 }
 
 /// What netlink knows of a socket.
-fn socket(netns: u64, told: &diag::DiagSocket) -> Option<SocketSample> {
+pub(super) fn socket(netns: u64, told: &diag::DiagSocket) -> Option<SocketSample> {
     let state = TcpState::from_kernel(told.state.into())?;
     let mut socket = SocketSample::new(netns, state, told.local, told.remote);
     // Without an inode no process has it, and 0 is no user's number.
@@ -121,7 +121,7 @@ fn socket(netns: u64, told: &diag::DiagSocket) -> Option<SocketSample> {
 }
 
 /// Tells of the sockets of the calling thread's namespace.
-fn list(mut each: impl FnMut(&diag::DiagSocket)) -> Result<(), String> {
+pub(super) fn list(mut each: impl FnMut(&diag::DiagSocket)) -> Result<(), String> {
     match diag::dump(diag::ALL_STATES, &mut each) {
         Ok(_) => Ok(()),
         Err(diag::DiagError::Unsupported { .. }) => proc_net::dump(each).map_err(|error| error.to_string()),

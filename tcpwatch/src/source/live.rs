@@ -1,7 +1,7 @@
 //! The live kernel: counters of the eBPF programs, held beside the kernel's own.
 
 mod namespace;
-mod sockets;
+pub(super) mod sockets;
 mod walks;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -269,9 +269,12 @@ impl Live {
 
     fn programs(&self) -> Vec<ProgramSample> {
         let of = |program: &kernel::ProgramStatus| {
-            let stats = program.fd.and_then(kernel::run_stats).unwrap_or_default();
+            let stats = program.fd.and_then(kernel::run_stats);
+            let id = stats.map(|stats| stats.id);
+            let stats = stats.unwrap_or_default();
             ProgramSample {
                 name: program.name.into(),
+                id,
                 hook: program.hook.to_string(),
                 lost: program.lost.map(str::to_owned),
                 error: program.error.clone(),

@@ -3,6 +3,7 @@
 mod convert;
 mod explained;
 mod fallback;
+mod listing;
 mod live;
 mod namespaces;
 mod retire;
@@ -16,6 +17,7 @@ use crate::sample::{Plan, Sample, SocketSample};
 
 pub use explained::settings;
 pub use fallback::Fallback;
+pub use listing::{Listing, Origin, Wanted};
 pub use live::Live;
 
 /// Why there are no samples.

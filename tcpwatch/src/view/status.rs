@@ -1,6 +1,7 @@
 //! How tcpwatch itself is: what runs, what is lost, what it costs, and how its figures prove themselves.
 
 use serde::Serialize;
+use tcpwatch_common::event::Row;
 
 use crate::model::{Counter, Report};
 
@@ -9,6 +10,9 @@ use crate::model::{Counter, Report};
 pub struct Status {
     pub at: String,
     pub version: &'static str,
+    /// Tells whether the programs' numbers mean anything where they are read: they are those of this kernel, since it
+    /// was booted.
+    pub kernel: Kernel,
     /// `ebpf`, or `netlink` where eBPF cannot be had.
     pub source: &'static str,
     pub uptime: f64,
@@ -24,8 +28,18 @@ pub struct Status {
 }
 
 #[derive(Debug, Serialize)]
+pub struct Kernel {
+    /// Its boot's id, different for each boot of each machine; `null` if it is not known.
+    pub boot: Option<String>,
+    /// Stands for the layout of the records that its iterators write.
+    pub row_layout: u32,
+}
+
+#[derive(Debug, Serialize)]
 pub struct Program {
     pub name: String,
+    /// The kernel's number of it, as `bpftool prog` shows it.
+    pub id: Option<u32>,
     pub hook: String,
     pub loaded: bool,
     pub error: Option<String>,
@@ -86,13 +100,14 @@ pub struct Losses {
     pub folded: u64,
 }
 
-/// The status at the time of `report`; of all namespaces, or of one.
-pub fn status(report: &Report, netns: Option<u64>) -> Status {
+/// The status at the time of `report`; of all namespaces, or of one. `boot` is the id of this boot.
+pub fn status(report: &Report, netns: Option<u64>, boot: Option<String>) -> Status {
     let chosen = |inode: u64| netns.is_none_or(|netns| netns == inode);
     let sample = &report.sample;
     Status {
         at: super::timestamp(sample.at),
         version: env!("CARGO_PKG_VERSION"),
+        kernel: Kernel { boot, row_layout: Row::LAYOUT },
         source: sample.source.name(),
         uptime: sample.elapsed.as_secs_f64(),
         programs: programs(report),
@@ -123,6 +138,7 @@ fn programs(report: &Report) -> Vec<Program> {
         .iter()
         .map(|program| Program {
             name: program.name.clone(),
+            id: program.id,
             hook: program.hook.clone(),
             loaded: program.error.is_none(),
             error: program.error.clone(),

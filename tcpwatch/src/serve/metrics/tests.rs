@@ -28,6 +28,7 @@ const USAGE: SelfUsage = SelfUsage { resident_bytes: Some(12_345_678), cpu_secon
 fn program(name: &str, error: Option<&str>, runs: u64) -> ProgramSample {
     ProgramSample {
         name: name.into(),
+        id: None,
         hook: "tracepoint".into(),
         lost: None,
         error: error.map(str::to_owned),

@@ -60,7 +60,7 @@ impl Live {
 }
 
 /// A row of the iterator as a socket; `None` for a state that does not exist.
-fn socket(netns: u64, row: &Row, sees_host_pids: bool) -> Option<SocketSample> {
+pub(in crate::source) fn socket(netns: u64, row: &Row, sees_host_pids: bool) -> Option<SocketSample> {
     let state = TcpState::from_kernel(row.state.into())?;
     let end = |address: [u8; 16], port: u16| {
         let address = Ipv6Addr::from(address);
@@ -88,7 +88,7 @@ fn detail_of(socket: &mut SocketSample, row: &Row) {
     }
     socket.recv_queue = Some(row.unread.into());
     socket.send_queue = Some(row.unsent.into());
-    if socket.state == TcpState::Listen {
+    if socket.state == TcpState::Listen || row.details & detail::BRIEF != 0 {
         return;
     }
     socket.retransmits = Some(row.retransmits.into());

@@ -28,7 +28,6 @@ fn wrong_usage_is_told_from_failure() {
         &["trace", "--peer", "10.0.0.0/33"],
         &["trace", "--type", "packet"],
         &["trace", "--ring", "3"],
-        &["netstat"],
         &["netstat", "-s", "--alone", "--remote", "127.0.0.1:1"],
         &["nothing"],
         &[],

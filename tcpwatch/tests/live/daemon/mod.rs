@@ -7,6 +7,7 @@ mod examples;
 mod explain;
 mod findings;
 mod generate;
+mod netstat;
 mod process;
 mod sockets;
 

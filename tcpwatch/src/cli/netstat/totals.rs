@@ -1,53 +1,39 @@
 //! `tcpwatch netstat -s`: sockets by state, in every network namespace.
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use anyhow::{Context as _, Result, bail};
-use clap::Args;
 use serde_json::Value;
 use tcpwatch_common::TcpState;
 
-use super::{Outcome, Remote, client};
+use super::{Asked, NetstatArgs, Outcome, client};
+use crate::host::netns::discover;
 use crate::model::Model;
 use crate::source::{Fallback, Source as _};
 use crate::view::states;
 
-const EXAMPLES: &str = "\
-Examples:
-  tcpwatch netstat -s                       all network namespaces together, then each
-  tcpwatch netstat -s --netns 4026531840    one of them, by inode number
-  tcpwatch netstat -s --json | jq .states";
-
-#[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
-pub(super) struct NetstatArgs {
-    /// Count sockets by state.
-    #[arg(short = 's', long = "statistics", required = true)]
-    statistics: bool,
-    /// Only this network namespace, by inode number (see `lsns -t net`).
-    #[arg(long, value_name = "INODE")]
-    netns: Option<u64>,
-    /// One JSON object, as the API has it.
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    remote: Remote,
-}
-
-pub(super) fn netstat(args: &NetstatArgs) -> Result<Outcome> {
-    let path = match args.netns {
+/// Counts all sockets, by the daemon if there is one.
+pub(super) fn totals(args: &NetstatArgs, asked: &Asked, out: &mut dyn Write) -> Result<Outcome> {
+    let netns = match &asked.netns.0 {
+        None => None,
+        // Names mean something on this host only.
+        Some(text) => match text.parse() {
+            Ok(number) => Some(number),
+            Err(_) => asked.netns.choose(&discover()?.namespaces)?.number(),
+        },
+    };
+    let path = match netns {
         Some(netns) => format!("/api/v1/states?netns={netns}"),
         None => "/api/v1/states".into(),
     };
     let answer = match client::get(&args.remote, &path)? {
         Some(answer) => answer,
-        None => look(args.netns)?,
+        None => look(netns)?,
     };
-    let mut out = io::stdout().lock();
     if args.json {
         writeln!(out, "{answer}")?;
     } else {
-        print(&mut out, &answer)?;
+        print(out, &answer)?;
     }
     Ok(Outcome::Fine)
 }
@@ -68,7 +54,7 @@ fn look(netns: Option<u64>) -> Result<Value> {
 }
 
 /// A column for all, and one for each namespace that has sockets.
-fn print(out: &mut impl Write, answer: &Value) -> Result<()> {
+fn print(out: &mut dyn Write, answer: &Value) -> Result<()> {
     let all: Vec<&Value> = answer["netns"].as_array().map(|all| all.iter().collect()).unwrap_or_default();
     let busy: Vec<&Value> = all.iter().copied().filter(|namespace| count(namespace) > 0).collect();
     write!(out, "{:<12} {:>10}", "state", "all")?;
