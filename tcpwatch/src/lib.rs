@@ -21,6 +21,7 @@ pub mod kernel;
 pub mod model;
 pub mod process;
 pub mod question;
+pub mod record;
 pub mod sample;
 pub mod serve;
 pub mod source;
