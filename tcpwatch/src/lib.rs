@@ -22,6 +22,7 @@ pub mod model;
 pub mod process;
 pub mod question;
 pub mod record;
+pub mod replay;
 pub mod sample;
 pub mod serve;
 pub mod source;

@@ -5,7 +5,10 @@ mod doctor;
 mod explain;
 mod filter;
 mod markdown;
+mod moment;
 mod netstat;
+mod record;
+mod replay;
 mod run;
 mod trace;
 
@@ -26,6 +29,7 @@ Examples:
   tcpwatch netstat -s                   sockets by state, all network namespaces
   tcpwatch trace --port 443             state changes of port 443 as they happen
   tcpwatch explain CLOSE_WAIT           what it means, on this host, and what to do
+  tcpwatch replay --from -1h            what was wrong within the last hour
   tcpwatch doctor                       what this kernel and these privileges allow";
 
 /// Watches every TCP socket's state through eBPF, and explains what is wrong.
@@ -47,6 +51,10 @@ enum Command {
     Netstat(netstat::NetstatArgs),
     /// Show transitions, retransmits and resets as they happen, filtered in the kernel.
     Trace(trace::TraceArgs),
+    /// Write a recording, or cut one out of what the daemon keeps of the last hours.
+    Record(record::RecordArgs),
+    /// Show what was wrong, by a recording: the same analysis over what was sampled then.
+    Replay(replay::ReplayArgs),
     /// Explain a state, transition, finding, counter, sysctl or metric, with this host's values.
     Explain(explain::ExplainArgs),
     /// Say what this kernel and these privileges allow, what is lost, and what would fix it.
@@ -81,6 +89,8 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Netstat(args) => netstat::netstat(&args),
         Command::Trace(args) => trace::trace(&args),
+        Command::Record(args) => record::record(&args),
+        Command::Replay(args) => replay::replay(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Doctor(args) => doctor::doctor(&args),
     };

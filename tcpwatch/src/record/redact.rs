@@ -71,8 +71,8 @@ impl Redactor {
     fn namespace(&mut self, namespace: &NamespaceSample) -> NamespaceSample {
         NamespaceSample {
             // The daemon's own name for those that share a row is no secret.
-            name: namespace.name.as_ref().map(|name| match namespace.inode {
-                0 => name.clone(),
+            name: namespace.name.as_ref().map(|name| match name.as_str() {
+                "others" => name.clone(),
                 _ => format!("netns-{:08x}", self.hash("netns", name) >> 32),
             }),
             survey: namespace.survey.as_ref().map(|survey| Arc::new(self.survey(survey))),
