@@ -117,12 +117,7 @@ pub fn parse(text: &str) -> Result<Values, Vec<Problem>> {
     if problems.is_empty() { Ok(values) } else { Err(problems) }
 }
 
-fn set(
-    values: &mut Values,
-    section: &str,
-    name: &str,
-    value: &Spanned<DeValue<'_>>,
-) -> Result<(), String> {
+fn set(values: &mut Values, section: &str, name: &str, value: &Spanned<DeValue<'_>>) -> Result<(), String> {
     let of_section = || OPTIONS.iter().filter(|option| option.section == section);
     let Some(option) = of_section().find(|option| option.name == name) else {
         let names: Vec<_> = of_section().map(|option| option.name).collect();

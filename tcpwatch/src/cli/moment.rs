@@ -27,13 +27,14 @@ pub(super) fn parse(text: &str) -> Result<When> {
     if let Ok(at) = text.parse::<jiff::Timestamp>() {
         return Ok(When::At(at.into()));
     }
-    if let Ok(time) = text.parse::<jiff::civil::Time>() {
-        return Ok(When::Clock(time));
+    // A date first: a time is found in a date as well.
+    if let Ok(civil) = text.parse::<jiff::civil::DateTime>()
+        && let Ok(zoned) = civil.to_zoned(jiff::tz::TimeZone::UTC)
+    {
+        return Ok(When::At(zoned.timestamp().into()));
     }
-    let civil = text.parse::<jiff::civil::DateTime>().ok();
-    let zoned = civil.and_then(|civil| civil.to_zoned(jiff::tz::TimeZone::UTC).ok());
-    let zoned = zoned.with_context(|| format!("{text:?} is no time; write {FORMS}"))?;
-    Ok(When::At(zoned.timestamp().into()))
+    let time = text.parse().with_context(|| format!("{text:?} is no time; write {FORMS}"))?;
+    Ok(When::Clock(time))
 }
 
 /// `90`, `90s`, `10m` or `2h`.

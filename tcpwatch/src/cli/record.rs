@@ -110,7 +110,10 @@ impl Output {
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
         let file = file.map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => {
-                anyhow::anyhow!("{} exists already, and is not written over: give another name", path.display())
+                anyhow::anyhow!(
+                    "{} exists already, and is not written over: give another name",
+                    path.display()
+                )
             }
             _ => anyhow::Error::new(error).context(format!("cannot create {}", path.display())),
         })?;

@@ -119,7 +119,12 @@ fn moment_of(mut replay: Replay, at: SystemTime, span: Span) -> Result<Box<Momen
     progress.end();
     let show = crate::view::timestamp;
     let Some(moment) = latest else {
-        bail!("nothing was recorded up to {}: the recording is from {} to {}", show(at), show(span.first), show(span.last));
+        bail!(
+            "nothing was recorded up to {}: the recording is from {} to {}",
+            show(at),
+            show(span.first),
+            show(span.last)
+        );
     };
     Ok(moment)
 }

@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
-use super::value::Setting;
 #[cfg(doc)]
 use super::Values;
+use super::value::Setting;
 
 /// One option.
 pub(super) struct Opt {
@@ -140,11 +140,22 @@ pub(super) const OPTIONS: &[Opt] = &[
     count!(illegal_transition.min_count, 1 to 1_000_000, "Fewest illegal transitions of one kind within a minute"),
     count!(illegal_transition.min_gaps, 1 to 1_000_000,
         "Fewest gaps within a minute beyond those that known losses explain"),
-    Opt { section: "record", name: "enabled", about: "Whether to record",
-        setting: Setting::Flag(|values| &mut values.record.enabled) },
-    Opt { section: "record", name: "directory",
+    Opt {
+        section: "record",
+        name: "enabled",
+        about: "Whether to record",
+        setting: Setting::Flag(|values| &mut values.record.enabled),
+    },
+    Opt {
+        section: "record",
+        name: "directory",
         about: "Where to; empty is flight in $STATE_DIRECTORY, or in /var/lib/tcpwatch without one",
-        setting: Setting::Text(|values| &mut values.record.directory) },
-    Opt { section: "record", name: "max_size", about: "What all files together may take",
-        setting: Setting::Size(|values| &mut values.record.max_size, 1 << 20, 1 << 50) },
+        setting: Setting::Text(|values| &mut values.record.directory),
+    },
+    Opt {
+        section: "record",
+        name: "max_size",
+        about: "What all files together may take",
+        setting: Setting::Size(|values| &mut values.record.max_size, 1 << 20, 1 << 50),
+    },
 ];

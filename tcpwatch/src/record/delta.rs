@@ -206,4 +206,3 @@ macro_rules! variants {
     };
 }
 pub(super) use variants;
-

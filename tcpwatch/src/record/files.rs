@@ -78,7 +78,9 @@ mod tests {
         assert_eq!(name(42, at), "flight-0000000042-20231114T221320Z.tcpw");
         assert_eq!(number(&name(42, at)), Some(42));
         assert!(name(9, at + Duration::from_secs(9)) < name(10, at));
-        for other in ["flight-1.tcpw", "flight-x-1.tcpw", "flight-1-2.txt", "notes.tcpw", "flight-1-2tcpw", ""] {
+        for other in
+            ["flight-1.tcpw", "flight-x-1.tcpw", "flight-1-2.txt", "notes.tcpw", "flight-1-2tcpw", ""]
+        {
             assert_eq!(number(other), None, "{other}");
         }
     }

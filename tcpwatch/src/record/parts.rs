@@ -25,63 +25,167 @@ variants!(Trouble { None = 0, Unacknowledged = 1, NoKeepalive = 2, PeerWindowZer
 variants!(TcpState { Established = 0, SynSent = 1, SynRecv = 2, FinWait1 = 3, FinWait2 = 4, TimeWait = 5, Close = 6, CloseWait = 7, LastAck = 8, Listen = 9, Closing = 10, NewSynRecv = 11, BoundInactive = 12 });
 
 fields!(Sample {
-    at, elapsed, source, namespaces, host, reset_reasons, listeners, remotes, processes, limits, programs,
-    lost_fields, ring, problems, kernel_memory,
+    at,
+    elapsed,
+    source,
+    namespaces,
+    host,
+    reset_reasons,
+    listeners,
+    remotes,
+    processes,
+    limits,
+    programs,
+    lost_fields,
+    ring,
+    problems,
+    kernel_memory,
 });
 
 fields!(NamespaceSample {
-    inode, generation, name, is_own, is_alive, cells, adopted, illegal, is_complete, census, kernel, counters,
-    sysctls, survey,
+    inode,
+    generation,
+    name,
+    is_own,
+    is_alive,
+    cells,
+    adopted,
+    illegal,
+    is_complete,
+    census,
+    kernel,
+    counters,
+    sysctls,
+    survey,
 });
 
 fields!(Census { elapsed, counts, minis });
 fields!(Minis { half_open, fin_wait2 });
 fields!(KernelCounters {
-    active_opens, passive_opens, attempt_fails, estab_resets, curr_estab, embryonic_resets, time_wait,
+    active_opens,
+    passive_opens,
+    attempt_fails,
+    estab_resets,
+    curr_estab,
+    embryonic_resets,
+    time_wait,
 });
 
 fields!(NetCounters { snmp, ext, sock, inuse6 });
 fields!(Snmp {
-    active_opens, passive_opens, attempt_fails, estab_resets, curr_estab, in_segs, out_segs, retrans_segs,
+    active_opens,
+    passive_opens,
+    attempt_fails,
+    estab_resets,
+    curr_estab,
+    in_segs,
+    out_segs,
+    retrans_segs,
     out_rsts,
 });
 fields!(SockStat { inuse, orphan, tw, alloc, mem });
 fields!(TcpExt {
-    syncookies_sent, syncookies_recv, syncookies_failed, embryonic_rsts, tw, tw_recycled, tw_killed,
-    tw_overflow, paws_active, paws_estab, paws_old_ack, paws_timewait, ts_ecr_rejected, beyond_window,
-    delayed_acks, listen_overflows, listen_drops, req_q_full_do_cookies, req_q_full_drop, syn_retrans,
-    timeouts, syn_challenge, challenge_ack, keep_alive, abort_on_data, abort_on_close, abort_on_memory,
-    abort_on_timeout, abort_on_linger, abort_failed, backlog_drop, rcv_q_drop, zero_window_drop, ofo_queue,
-    defer_accept_drop, md5_not_found, md5_unexpected, md5_failure, migrate_req_success, migrate_req_failure,
+    syncookies_sent,
+    syncookies_recv,
+    syncookies_failed,
+    embryonic_rsts,
+    tw,
+    tw_recycled,
+    tw_killed,
+    tw_overflow,
+    paws_active,
+    paws_estab,
+    paws_old_ack,
+    paws_timewait,
+    ts_ecr_rejected,
+    beyond_window,
+    delayed_acks,
+    listen_overflows,
+    listen_drops,
+    req_q_full_do_cookies,
+    req_q_full_drop,
+    syn_retrans,
+    timeouts,
+    syn_challenge,
+    challenge_ack,
+    keep_alive,
+    abort_on_data,
+    abort_on_close,
+    abort_on_memory,
+    abort_on_timeout,
+    abort_on_linger,
+    abort_failed,
+    backlog_drop,
+    rcv_q_drop,
+    zero_window_drop,
+    ofo_queue,
+    defer_accept_drop,
+    md5_not_found,
+    md5_unexpected,
+    md5_failure,
+    migrate_req_success,
+    migrate_req_failure,
 });
 
 fields!(Sysctls {
-    somaxconn, max_syn_backlog, syncookies, synack_retries, syn_retries, retries2, orphan_retries,
-    fin_timeout, max_tw_buckets, tw_reuse, abort_on_overflow, keepalive_time, keepalive_interval,
-    keepalive_probes, port_range,
+    somaxconn,
+    max_syn_backlog,
+    syncookies,
+    synack_retries,
+    syn_retries,
+    retries2,
+    orphan_retries,
+    fin_timeout,
+    max_tw_buckets,
+    tw_reuse,
+    abort_on_overflow,
+    keepalive_time,
+    keepalive_interval,
+    keepalive_probes,
+    port_range,
 });
 fields!(HostLimits { memory_limits, memory, orphans, max_orphans });
 
 fields!(Survey { elapsed, groups, tuples, folded, aged_after });
 fields!(Group {
-    state, pid, role, port, never_accepted, orphan, trouble, count, aged, unknown_age, oldest, unread_bytes,
-    unread, unsent_bytes, example,
+    state,
+    pid,
+    role,
+    port,
+    never_accepted,
+    orphan,
+    trouble,
+    count,
+    aged,
+    unknown_age,
+    oldest,
+    unread_bytes,
+    unread,
+    unsent_bytes,
+    example,
 });
 fields!(Example { local, remote });
 fields!(Tuple { local, remote, used, time_wait });
 
 fields!(ListenerSample {
-    id, netns, local, v6_only, pid, uid, accept_queue, accept_limit, syn_queue, young, stuck, drops,
+    id,
+    netns,
+    local,
+    v6_only,
+    pid,
+    uid,
+    accept_queue,
+    accept_limit,
+    syn_queue,
+    young,
+    stuck,
+    drops,
     synack_retransmits,
 });
 fields!(RemoteSample { netns, address, port, is_client, pid, counts });
-fields!(RemoteCounts {
-    timeout, fast, probe, other, syn, synack, resets_sent, resets_received, failures,
-});
+fields!(RemoteCounts { timeout, fast, probe, other, syn, synack, resets_sent, resets_received, failures });
 
-fields!(Process {
-    pid, inner_pid, command, uid, user, cgroup, container, unit, exited, files,
-});
+fields!(Process { pid, inner_pid, command, uid, user, cgroup, container, unit, exited, files });
 fields!(Container { runtime, id, pod });
 
 fields!(ProgramSample { name, hook, lost, error, runs, nanoseconds, missed });

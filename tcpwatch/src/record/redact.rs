@@ -39,16 +39,20 @@ impl Redactor {
             Item::Rare(rare) => {
                 Item::Rare(Rare { local: self.end(rare.local), remote: self.end(rare.remote), ..rare })
             }
-            Item::Change(change) => {
-                Item::Change(Change { id: self.text(&change.id), summary: self.text(&change.summary), ..change })
-            }
+            Item::Change(change) => Item::Change(Change {
+                id: self.text(&change.id),
+                summary: self.text(&change.summary),
+                ..change
+            }),
         }
     }
 
     fn sample(&mut self, sample: &Sample) -> Sample {
         // Named one by one, so that a new field has to be thought of here.
-        let Sample { at, elapsed, source, host, reset_reasons, limits, lost_fields, ring, .. } = sample.clone();
-        let Sample { namespaces, listeners, remotes, processes, programs, problems, kernel_memory, .. } = sample;
+        let Sample { at, elapsed, source, host, reset_reasons, limits, lost_fields, ring, .. } =
+            sample.clone();
+        let Sample { namespaces, listeners, remotes, processes, programs, problems, kernel_memory, .. } =
+            sample;
         Sample {
             at,
             elapsed,
@@ -117,8 +121,9 @@ impl Redactor {
             inner_pid,
             command,
             uid: uid.map(|uid| self.uid(uid)),
-            user: user
-                .map(|user| if is_system { user } else { format!("user-{:08x}", self.hash("user", &user) >> 32) }),
+            user: user.map(|user| {
+                if is_system { user } else { format!("user-{:08x}", self.hash("user", &user) >> 32) }
+            }),
             cgroup: cgroup.map(|cgroup| format!("/redacted/{:016x}", self.hash("cgroup", &cgroup))),
             container: container.map(|Container { runtime, id, pod }| Container {
                 runtime,
@@ -278,7 +283,8 @@ mod tests {
     #[test]
     fn the_class_of_an_address_stays_and_nothing_else() {
         let mut redactor = Redactor::default();
-        for same in ["127.0.0.1", "0.0.0.0", "::1", "::", "::ffff:127.0.0.1", "224.0.0.1", "255.255.255.255"] {
+        for same in ["127.0.0.1", "0.0.0.0", "::1", "::", "::ffff:127.0.0.1", "224.0.0.1", "255.255.255.255"]
+        {
             assert_eq!(redactor.address(ip(same)), ip(same));
         }
         for (address, prefix) in [
@@ -326,8 +332,13 @@ mod tests {
         for secret in ["203.0.113.9", "2a00::5", "2a00::6", "10.9.8.7", &id] {
             assert!(!other.contains(secret), "{secret} in {other}");
         }
-        for kept in ["syn_flood:4026531840:", ":443: 12 SYNs from [2001:db8:", " and 2001:db8:", "In docker-",
-            ".scope, at 12:30:59, 1.5 s, dead beef."] {
+        for kept in [
+            "syn_flood:4026531840:",
+            ":443: 12 SYNs from [2001:db8:",
+            " and 2001:db8:",
+            "In docker-",
+            ".scope, at 12:30:59, 1.5 s, dead beef.",
+        ] {
             assert!(other.contains(kept), "no {kept} in {other}");
         }
         let address = redactor.address(ip("203.0.113.9")).to_string();

@@ -10,8 +10,9 @@ use tcpwatch_common::host::{HostCounters, Role};
 use crate::process::{Container, Process};
 use crate::sample::counters::{NetCounters, Snmp, SockStat, TcpExt};
 use crate::sample::{
-    Census, Example, Group, HostLimits, KernelCounters, ListenerSample, Minis, NamespaceSample, ProgramSample,
-    RemoteCounts, RemoteSample, RingSample, Sample, SourceKind, Survey, Sysctls, Trouble, Tuple,
+    Census, Example, Group, HostLimits, KernelCounters, ListenerSample, Minis, NamespaceSample,
+    ProgramSample, RemoteCounts, RemoteSample, RingSample, Sample, SourceKind, Survey, Sysctls, Trouble,
+    Tuple,
 };
 
 /// Numbers that are always the same.
@@ -66,7 +67,8 @@ impl Random {
     }
 
     fn text(&mut self) -> String {
-        const WORDS: [&str; 6] = ["", "nginx", "straße", "10.1.2.3", "a longer text, with 2a00::5 in it", "x"];
+        const WORDS: [&str; 6] =
+            ["", "nginx", "straße", "10.1.2.3", "a longer text, with 2a00::5 in it", "x"];
         WORDS[self.below(6) as usize].into()
     }
 

@@ -54,11 +54,8 @@ impl Delta for SystemTime {
         };
         is_early.take(input)?;
         since.take(input)?;
-        let time = if is_early {
-            Self::UNIX_EPOCH.checked_sub(since)
-        } else {
-            Self::UNIX_EPOCH.checked_add(since)
-        };
+        let time =
+            if is_early { Self::UNIX_EPOCH.checked_sub(since) } else { Self::UNIX_EPOCH.checked_add(since) };
         *self = time.ok_or(Bad)?;
         Ok(())
     }

@@ -93,7 +93,8 @@ impl Printer {
                 }
             }
         }
-        let is_due = self.shown.is_none_or(|shown| at.duration_since(shown).map_or(true, |age| age >= self.every));
+        let is_due =
+            self.shown.is_none_or(|shown| at.duration_since(shown).map_or(true, |age| age >= self.every));
         if (self.is_states || self.is_json) && is_due {
             self.shown = Some(at);
             if self.is_json {
@@ -111,7 +112,11 @@ impl Printer {
         }
         let end = self.last.map_or_else(|| "no sample".into(), timestamp);
         let Self { samples, opened, .. } = self;
-        writeln!(out, "{end}  the end: {samples} samples, {opened} findings opened, {} still open", self.open.len())?;
+        writeln!(
+            out,
+            "{end}  the end: {samples} samples, {opened} findings opened, {} still open",
+            self.open.len()
+        )?;
         for finding in &self.open {
             writeln!(out, "  {} since {}", finding.id, timestamp(finding.since))?;
         }

@@ -13,10 +13,10 @@ use super::process::{self, Daemon, output, wait_for};
 use crate::support::netns::Netns;
 
 /// A file that does not outlive its test.
-struct File(PathBuf);
+pub(super) struct File(PathBuf);
 
 impl File {
-    fn new(hint: &str, text: &str) -> Self {
+    pub(super) fn new(hint: &str, text: &str) -> Self {
         let file = Self(std::env::temp_dir().join(format!("tcpwatch-{hint}-{}.toml", std::process::id())));
         file.write(text);
         file
@@ -26,7 +26,7 @@ impl File {
         fs::write(&self.0, text).expect("write the configuration");
     }
 
-    fn path(&self) -> &str {
+    pub(super) fn path(&self) -> &str {
         self.0.to_str().expect("UTF-8")
     }
 }
@@ -71,7 +71,7 @@ fn a_file_that_cannot_be_used_is_refused_at_the_start() {
 }
 
 /// Connections in CLOSE_WAIT here, one after the other: their peers have closed.
-fn forgotten(ns: &Netns, count: usize) -> Vec<TcpStream> {
+pub(super) fn forgotten(ns: &Netns, count: usize) -> Vec<TcpStream> {
     ns.run(|| {
         let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
         let address = listener.local_addr().expect("bound");

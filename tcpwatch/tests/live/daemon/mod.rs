@@ -4,6 +4,8 @@ mod cli;
 mod config;
 mod explain;
 mod process;
+mod record;
+mod recorder;
 mod sockets;
 
 use std::net::TcpListener;

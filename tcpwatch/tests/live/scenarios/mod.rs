@@ -3,6 +3,7 @@
 //! Each scene has namespaces of its own, so that what other programs do on this host makes no finding in them.
 
 mod closing;
+mod replay;
 
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,8 @@ struct Scene {
     detectors: Detectors,
     thresholds: Thresholds,
     next: Instant,
+    /// Everything that was seen, as it is recorded, and what was said at each tick.
+    recording: replay::Recording,
 }
 
 impl Scene {
@@ -37,7 +40,8 @@ impl Scene {
             Options { sockets: 1 << 15, namespaces: 256, ring_bytes: 1 << 16, ..Options::default() };
         let mut live = Live::open(&options, |_| ()).expect("live tests need root and eBPF");
         live.set_plan(plan(&thresholds));
-        let mut scene = Scene { live, detectors: Detectors::default(), thresholds, next: Instant::now() };
+        let (detectors, recording) = (Detectors::default(), replay::Recording::default());
+        let mut scene = Scene { live, detectors, thresholds, next: Instant::now(), recording };
         // What was before is no news.
         scene.tick();
         scene
@@ -50,6 +54,7 @@ impl Scene {
         self.next = now.max(self.next) + TICK;
         let sample = std::sync::Arc::new(self.live.sample(false).expect("a sample"));
         let findings = self.detectors.apply(&sample, &self.thresholds);
+        self.recording.take(&sample, &findings);
         (sample, findings)
     }
 
