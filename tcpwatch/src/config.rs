@@ -1,4 +1,4 @@
-//! The configuration file: TOML, a section per kind of finding.
+//! The configuration file: TOML, a section per kind of finding, and one for recordings.
 //!
 //! A file that is not right is refused as a whole, with the line and the reason of everything wrong in it: a daemon
 //! that took half of a file would not do what anybody wrote. `options.rs` lists what there is.
@@ -15,6 +15,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::detect::Thresholds;
+use crate::record;
 use options::{OPTIONS, Opt, SECTIONS};
 
 /// Why a configuration cannot be used.
@@ -39,59 +40,66 @@ fn list(problems: &[Problem]) -> String {
     lines.collect::<Vec<_>>().join("; ")
 }
 
+/// Everything that can be set.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Values {
+    pub thresholds: Thresholds,
+    pub record: record::Options,
+}
+
 /// The configuration that is in effect, and where it comes from.
 #[derive(Debug, Default)]
 pub struct Config {
     path: Option<PathBuf>,
-    thresholds: RwLock<Arc<Thresholds>>,
+    values: RwLock<Arc<Values>>,
 }
 
 impl Config {
     /// Reads `path`; without one, everything is as it is by default.
     pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
-        let thresholds = path.map_or_else(|| Ok(Thresholds::default()), read)?;
-        Ok(Self { path: path.map(Path::to_owned), thresholds: RwLock::new(Arc::new(thresholds)) })
+        let values = path.map_or_else(|| Ok(Values::default()), read)?;
+        Ok(Self { path: path.map(Path::to_owned), values: RwLock::new(Arc::new(values)) })
     }
 
     pub fn path(&self) -> Option<&Path> {
         self.path.as_deref()
     }
 
-    pub fn thresholds(&self) -> Arc<Thresholds> {
-        Arc::clone(&self.thresholds.read().unwrap_or_else(PoisonError::into_inner))
+    pub fn values(&self) -> Arc<Values> {
+        Arc::clone(&self.values.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Reads the file again; if it cannot be used, everything stays as it is.
     pub fn reload(&self) -> Result<(), ConfigError> {
         if let Some(path) = &self.path {
-            let thresholds = Arc::new(read(path)?);
-            *self.thresholds.write().unwrap_or_else(PoisonError::into_inner) = thresholds;
+            let values = Arc::new(read(path)?);
+            *self.values.write().unwrap_or_else(PoisonError::into_inner) = values;
         }
         Ok(())
     }
 }
 
-fn read(path: &Path) -> Result<Thresholds, ConfigError> {
+fn read(path: &Path) -> Result<Values, ConfigError> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
     parse(&text).map_err(|problems| ConfigError::Wrong { path: path.to_owned(), problems })
 }
 
 /// What a file says; what it leaves out is as it is by default.
-fn parse(text: &str) -> Result<Thresholds, Vec<Problem>> {
+pub fn parse(text: &str) -> Result<Values, Vec<Problem>> {
     let line = |at: usize| text.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count() + 1;
     let table = DeTable::parse(text).map_err(|error| {
         let reason = error.message().replace('\n', ", ");
         vec![Problem { line: line(error.span().map_or(0, |span| span.start)), reason }]
     })?;
-    let mut thresholds = Thresholds::default();
+    let mut values = Values::default();
     let mut problems = Vec::new();
     for (name, section) in table.get_ref() {
         let mut wrong = |at: usize, reason: String| problems.push(Problem { line: line(at), reason });
         match (SECTIONS.iter().find(|known| known.0 == name.get_ref()), section.get_ref()) {
             (Some((known, _)), DeValue::Table(entries)) => {
                 for (key, value) in entries {
-                    if let Err(reason) = set(&mut thresholds, known, key.get_ref(), value) {
+                    if let Err(reason) = set(&mut values, known, key.get_ref(), value) {
                         wrong(key.span().start, reason);
                     }
                 }
@@ -106,21 +114,16 @@ fn parse(text: &str) -> Result<Thresholds, Vec<Problem>> {
         }
     }
     problems.sort();
-    if problems.is_empty() { Ok(thresholds) } else { Err(problems) }
+    if problems.is_empty() { Ok(values) } else { Err(problems) }
 }
 
-fn set(
-    thresholds: &mut Thresholds,
-    section: &str,
-    name: &str,
-    value: &Spanned<DeValue<'_>>,
-) -> Result<(), String> {
+fn set(values: &mut Values, section: &str, name: &str, value: &Spanned<DeValue<'_>>) -> Result<(), String> {
     let of_section = || OPTIONS.iter().filter(|option| option.section == section);
     let Some(option) = of_section().find(|option| option.name == name) else {
         let names: Vec<_> = of_section().map(|option| option.name).collect();
         return Err(format!("there is no option {name:?} in [{section}]; there is {}", names.join(", ")));
     };
-    option.setting.set(thresholds, value.get_ref()).map_err(|reason| format!("{section}.{name} {reason}"))
+    option.setting.set(values, value.get_ref()).map_err(|reason| format!("{section}.{name} {reason}"))
 }
 
 fn no_section(name: &str, is_table: bool) -> String {
@@ -134,16 +137,16 @@ fn no_section(name: &str, is_table: bool) -> String {
 }
 
 /// A file that sets every option to what it is, with what it means.
-pub fn print(thresholds: &Thresholds) -> String {
+pub fn print(values: &Values) -> String {
     let mut text = String::from(
         "# Configuration of tcpwatch. Every option may be left out.\n\
          # Times are seconds, or text such as \"500ms\", \"30s\", \"2m\" or \"1h\"; shares are between 0 and 1.\n",
     );
-    let default = Thresholds::default();
+    let default = Values::default();
     for (section, about) in SECTIONS {
         let _ = write!(text, "\n# {about}\n[{section}]\n");
         for Opt { name, about, setting, .. } in OPTIONS.iter().filter(|option| option.section == *section) {
-            let (value, default) = (setting.show(thresholds), setting.show(&default));
+            let (value, default) = (setting.show(values), setting.show(&default));
             let _ = write!(text, "# {about}: {}, by default {default}\n{name} = {value}\n", setting.range());
         }
     }

@@ -4,6 +4,7 @@
 //! everything is attached and before any other thread starts.
 
 mod local;
+mod recording;
 
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
@@ -28,6 +29,8 @@ use crate::serve::{self, Own, SelfUsage};
 use crate::source::{self, Fallback, Live, Source, SourceError};
 pub use local::DEFAULT_SOCKET;
 use local::Local;
+pub(crate) use recording::start;
+use recording::{RareFacts, Recording};
 
 /// What the daemon is asked to do.
 #[derive(Debug)]
@@ -38,6 +41,10 @@ pub struct Settings {
     pub kernel: Options,
     /// Do not even try eBPF.
     pub netlink_only: bool,
+    /// Record nothing, whatever the configuration says.
+    pub no_record: bool,
+    /// Record there, whatever the configuration says.
+    pub record_directory: Option<PathBuf>,
     /// Read again at SIGHUP.
     pub config: Arc<Config>,
 }
@@ -57,14 +64,16 @@ pub fn run(settings: &Settings, shutdown: impl Future<Output = ()> + Send + 'sta
     let address = listener.local_addr().context("read the address that was bound")?;
     let (local, _file) = bind_local(&settings.socket)?.map(Local::into_parts).unzip();
     let started = Instant::now();
-    let source = open(settings)?;
+    let rare = RareFacts::default();
+    let source = open(settings, &rare)?;
     log::info!("ready after {:.1} s, listening on http://{address}", started.elapsed().as_secs_f64());
     drop_privileges();
     let (publisher, feed) = feed();
     let (tick, config) = (settings.tick, Arc::clone(&settings.config));
+    let recording = Recording::new(settings, rare);
     let sampler = std::thread::Builder::new()
         .name("sampler".into())
-        .spawn(move || sample(source, &publisher, tick, &config))
+        .spawn(move || sample(source, &publisher, tick, &config, recording))
         .context("start the sampling thread")?;
     let served = serve_until(listener, local, feed.clone(), Arc::clone(&settings.config), shutdown);
     feed.stop();
@@ -95,9 +104,14 @@ fn bind_local(socket: &Socket) -> Result<Option<Local>> {
 }
 
 /// The live kernel, or the best that can be had instead, loudly.
-fn open(settings: &Settings) -> Result<Box<dyn Source>> {
+fn open(settings: &Settings, rare: &RareFacts) -> Result<Box<dyn Source>> {
     if !settings.netlink_only {
-        match Live::open(&settings.kernel, log_grave) {
+        let rare = rare.clone();
+        let on_event = move |event: &Event| {
+            log_grave(event);
+            rare.push(event);
+        };
+        match Live::open(&settings.kernel, on_event) {
             Ok(live) => {
                 log_losses(&live);
                 return Ok(Box::new(live));
@@ -145,25 +159,34 @@ fn drop_privileges() {
     }
 }
 
-fn sample(mut source: Box<dyn Source>, publisher: &Publisher, tick: Duration, config: &Config) -> Result<()> {
+fn sample(
+    mut source: Box<dyn Source>,
+    publisher: &Publisher,
+    tick: Duration,
+    config: &Config,
+    mut recording: Recording,
+) -> Result<()> {
     let mut model = Model::default();
     let mut detectors = Detectors::default();
-    let mut thresholds = config.thresholds();
-    source.set_plan(detect::plan(&thresholds));
+    let mut values = config.values();
+    source.set_plan(detect::plan(&values.thresholds));
+    recording.follow(&values);
     let mut next = Instant::now();
     let mut census = true;
     let mut failing = false;
     loop {
-        let latest = config.thresholds();
-        if latest != thresholds {
-            source.set_plan(detect::plan(&latest));
-            thresholds = latest;
+        let latest = config.values();
+        if latest != values {
+            source.set_plan(detect::plan(&latest.thresholds));
+            recording.follow(&latest);
+            values = latest;
         }
         match source.sample(census) {
             Ok(sample) => {
                 let report = model.apply(sample);
-                let findings = detectors.apply(&report.sample, &thresholds);
+                let findings = detectors.apply(&report.sample, &values.thresholds);
                 log_changes(&findings);
+                recording.take(&report.sample, &findings);
                 publisher.publish(report, findings);
                 failing = false;
             }

@@ -21,6 +21,8 @@ pub mod kernel;
 pub mod model;
 pub mod process;
 pub mod question;
+pub mod record;
+pub mod replay;
 pub mod sample;
 pub mod serve;
 pub mod source;

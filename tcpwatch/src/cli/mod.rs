@@ -8,7 +8,10 @@ mod filter;
 mod findings;
 mod generate;
 mod markdown;
+mod moment;
 mod netstat;
+mod record;
+mod replay;
 mod run;
 mod trace;
 
@@ -30,6 +33,7 @@ Examples:
   tcpwatch trace --port 443             state changes of port 443 as they happen
   tcpwatch findings                     what is wrong now, whose it is, and what to do
   tcpwatch explain CLOSE_WAIT           what it means, on this host, and what to do
+  tcpwatch replay --from -1h            what was wrong within the last hour
   tcpwatch doctor                       what this kernel and these privileges allow";
 
 /// Watches every TCP socket's state through eBPF, and explains what is wrong.
@@ -55,6 +59,10 @@ enum Command {
     Findings(findings::FindingsArgs),
     /// Say in one line whether something is wrong, as a monitoring plugin does.
     Check(check::CheckArgs),
+    /// Write a recording, or cut one out of what the daemon keeps of the last hours.
+    Record(record::RecordArgs),
+    /// Show what was wrong, by a recording: the same analysis over what was sampled then.
+    Replay(replay::ReplayArgs),
     /// Explain a state, transition, finding, counter, sysctl or metric, with this host's values.
     Explain(explain::ExplainArgs),
     /// Say what this kernel and these privileges allow, what is lost, and what would fix it.
@@ -105,6 +113,8 @@ pub fn main() -> ExitCode {
         Command::Trace(args) => trace::trace(&args),
         Command::Findings(args) => findings::findings(&args),
         Command::Check(args) => check::check(&args),
+        Command::Record(args) => record::record(&args),
+        Command::Replay(args) => replay::replay(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Completions(args) => generate::completions(&args),

@@ -59,6 +59,12 @@ pub(super) struct RunArgs {
     /// Do not use eBPF: numbers of sockets by state only.
     #[arg(long)]
     netlink_only: bool,
+    /// Do not keep the last hours on disk, see `tcpwatch replay`.
+    #[arg(long)]
+    no_record: bool,
+    /// Keep them there. By default flight in $STATE_DIRECTORY, or in /var/lib/tcpwatch.
+    #[arg(long, value_name = "DIR", conflicts_with = "no_record")]
+    record_dir: Option<PathBuf>,
     /// Diagnostics of the eBPF programs themselves, in the log.
     #[arg(long)]
     bpf_log: bool,
@@ -67,7 +73,7 @@ pub(super) struct RunArgs {
 pub(super) fn run(args: &RunArgs) -> Result<Outcome> {
     let config = Config::load(args.config.as_deref())?;
     if args.print_config {
-        io::stdout().write_all(config::print(&config.thresholds()).as_bytes())?;
+        io::stdout().write_all(config::print(&config.values()).as_bytes())?;
         return Ok(Outcome::Fine);
     }
     let socket = match &args.socket {
@@ -86,6 +92,8 @@ pub(super) fn run(args: &RunArgs) -> Result<Outcome> {
             ..Options::default()
         },
         netlink_only: args.netlink_only,
+        no_record: args.no_record,
+        record_directory: args.record_dir.clone(),
         config: Arc::new(config),
     };
     daemon::run(&settings, stop_signal())?;
@@ -111,7 +119,7 @@ pub(super) async fn stop_signal() {
 }
 
 /// `500ms`, `1s`, `2m` or a plain number of seconds.
-fn parse_duration(text: &str) -> Result<Duration> {
+pub(super) fn parse_duration(text: &str) -> Result<Duration> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let number: f64 =
         digits.parse().with_context(|| format!("{text:?} is no time; write 500ms, 1s or 2m"))?;

@@ -193,7 +193,7 @@ fn parse_ring(text: &str) -> Result<u32> {
 }
 
 /// Set when the user wants to stop.
-fn stop_flag() -> Result<Arc<AtomicBool>> {
+pub(super) fn stop_flag() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let set = Arc::clone(&stop);
     std::thread::Builder::new().name("signals".into()).spawn(move || {

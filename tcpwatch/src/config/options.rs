@@ -1,12 +1,12 @@
 //! Every option of the configuration file: its bounds, what it means, and where its value is kept.
 //!
-//! The file is read by this table and printed from it; a test holds it against [`Thresholds`].
+//! The file is read by this table and printed from it; a test holds it against [`Values`].
 
 use std::time::Duration;
 
-use super::value::Setting;
 #[cfg(doc)]
-use crate::detect::Thresholds;
+use super::Values;
+use super::value::Setting;
 
 /// One option.
 pub(super) struct Opt {
@@ -24,7 +24,7 @@ macro_rules! count {
             section: stringify!($section),
             name: stringify!($name),
             about: $about,
-            setting: Setting::Count(|thresholds| &mut thresholds.$section.$name, $low, $high),
+            setting: Setting::Count(|values| &mut values.thresholds.$section.$name, $low, $high),
         }
     };
 }
@@ -36,7 +36,7 @@ macro_rules! share {
             section: stringify!($section),
             name: stringify!($name),
             about: $about,
-            setting: Setting::Share(|thresholds| &mut thresholds.$section.$name, $low, $high),
+            setting: Setting::Share(|values| &mut values.thresholds.$section.$name, $low, $high),
         }
     };
 }
@@ -49,7 +49,7 @@ macro_rules! time {
             name: stringify!($name),
             about: $about,
             setting: Setting::Time(
-                |thresholds| &mut thresholds.$section.$name,
+                |values| &mut values.thresholds.$section.$name,
                 Duration::from_secs($low),
                 Duration::from_secs($high),
             ),
@@ -74,6 +74,7 @@ pub(super) const SECTIONS: &[(&str, &str)] = &[
     ("zero_window_stall", "One side of a connection has stopped reading."),
     ("memory_pressure", "TCP's memory, or the number of orphans, nears the limit of the host."),
     ("illegal_transition", "A socket changed its state in a way that no TCP may."),
+    ("record", "The flight recorder: the last hours, on disk, for `tcpwatch replay`."),
 ];
 
 pub(super) const OPTIONS: &[Opt] = &[
@@ -139,4 +140,22 @@ pub(super) const OPTIONS: &[Opt] = &[
     count!(illegal_transition.min_count, 1 to 1_000_000, "Fewest illegal transitions of one kind within a minute"),
     count!(illegal_transition.min_gaps, 1 to 1_000_000,
         "Fewest gaps within a minute beyond those that known losses explain"),
+    Opt {
+        section: "record",
+        name: "enabled",
+        about: "Whether to record",
+        setting: Setting::Flag(|values| &mut values.record.enabled),
+    },
+    Opt {
+        section: "record",
+        name: "directory",
+        about: "Where to; empty is flight in $STATE_DIRECTORY, or in /var/lib/tcpwatch without one",
+        setting: Setting::Text(|values| &mut values.record.directory),
+    },
+    Opt {
+        section: "record",
+        name: "max_size",
+        about: "What all files together may take",
+        setting: Setting::Size(|values| &mut values.record.max_size, 1 << 20, 1 << 50),
+    },
 ];

@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use super::*;
 
-/// `section.name` of every field of [`Thresholds`], as its debug output has them.
+/// `section.name` of every field of [`Values`], as its debug output has them.
 fn fields() -> BTreeSet<String> {
-    let text = format!("{:#?}", Thresholds::default());
+    let text = format!("{:#?}", Values::default());
     let mut section = String::new();
     let mut fields = BTreeSet::new();
     for line in text.lines() {
         let name = line.trim_start().split(':').next().unwrap_or_default().to_owned();
         match line.len() - line.trim_start().len() {
-            4 if line.ends_with('{') => section = name,
-            8 => _ = fields.insert(format!("{section}.{name}")),
+            4 | 8 if line.ends_with('{') => section = name,
+            8 | 12 if line.contains(": ") => _ = fields.insert(format!("{section}.{name}")),
             _ => {}
         }
     }
@@ -35,20 +35,23 @@ fn the_table_has_every_field_and_no_other() {
 
 #[test]
 fn what_is_printed_can_be_read_and_is_the_same() {
-    let text = print(&Thresholds::default());
-    assert_eq!(parse(&text), Ok(Thresholds::default()), "{text}");
+    let text = print(&Values::default());
+    assert_eq!(parse(&text), Ok(Values::default()), "{text}");
     assert!(text.contains(
         "# Fewest sockets in CLOSE_WAIT of one owner: from 1 to 1000000, by default 10\nmin_count = 10\n"
     ));
     assert!(text.contains("by default \"1m\"\nage = \"1m\"\n"));
     // Every option at its other values.
-    let mut other = Thresholds::default();
+    let mut other = Values::default();
     let mut file = String::new();
     for (place, option) in OPTIONS.iter().enumerate() {
         let value = match option.setting {
             value::Setting::Count(_, low, _) => (low + place as u64 + 1).to_string(),
             value::Setting::Share(..) => format!("0.{}", 101 + place),
             value::Setting::Time(_, low, _) => format!("{}.5", low.as_secs() + place as u64 + 1),
+            value::Setting::Flag(_) => "false".into(),
+            value::Setting::Text(_) => r#""/a \"b\"\\c""#.into(),
+            value::Setting::Size(_, low, _) => format!("\"{}KiB\"", low / 1024 + 1),
         };
         let line = format!("{}.{} = {value}\n", option.section, option.name);
         let before = other.clone();
@@ -62,11 +65,11 @@ fn what_is_printed_can_be_read_and_is_the_same() {
 #[test]
 fn files_say_what_is_different() {
     for nothing in ["", "\n# only a comment\n", "[close_wait_buildup]\n"] {
-        assert_eq!(parse(nothing), Ok(Thresholds::default()), "{nothing:?}");
+        assert_eq!(parse(nothing), Ok(Values::default()), "{nothing:?}");
     }
     let text = "[close_wait_buildup]\nmin_count = 0x20\nage = 5 # seconds\nfiles_share = 1\n\n[silent_peer]\nidle_age = \"1.5h\"\n\
                 [findings]\nclose_after = \"500ms\"\n";
-    let thresholds = parse(text).expect("right");
+    let thresholds = parse(text).expect("right").thresholds;
     assert_eq!(thresholds.close_wait_buildup.min_count, 32);
     assert_eq!(thresholds.close_wait_buildup.age, Duration::from_secs(5));
     assert!((thresholds.close_wait_buildup.files_share - 1.0).abs() < f64::EPSILON);
@@ -85,7 +88,7 @@ fn times_are_read_as_people_write_them() {
         ("\"1h\"", 3600.0),
         ("\"9000 ms\"", 9.0),
     ] {
-        let thresholds = parse(&format!("close_wait_buildup.age = {text}")).expect(text);
+        let thresholds = parse(&format!("close_wait_buildup.age = {text}")).expect(text).thresholds;
         assert_eq!(thresholds.close_wait_buildup.age, Duration::from_secs_f64(expected), "{text}");
     }
 }
@@ -129,6 +132,11 @@ fn what_is_wrong_is_told_with_its_line() {
         ("[close_wait_buildup]\nage = nan\n", 2, "is nan, and takes seconds"),
         ("[close_wait_buildup]\nage = \"ms\"\n", 2, "is \"ms\", and takes seconds"),
         ("[close_wait_buildup]\nage = 2026-01-01\n", 2, "is of type datetime, and takes seconds"),
+        ("[record]\nenabled = 1\n", 2, "record.enabled is 1, and takes true or false"),
+        ("[record]\ndirectory = 1\n", 2, "record.directory is 1, and takes text"),
+        ("[record]\nmax_size = \"5\"\n", 2, "record.max_size is \"5\", and takes bytes, or text such as"),
+        ("[record]\nmax_size = \"1KiB\"\n", 2, "is \"1KiB\", and may be from 1MiB to"),
+        ("[record]\nmax_size = \"99999999999999GiB\"\n", 2, "and takes bytes"),
         // What is no TOML.
         ("[close_wait_buildup\nmin_count = 3\n", 1, ""),
         ("[close_wait_buildup]\nmin_count 3\n", 2, ""),
@@ -159,27 +167,27 @@ fn a_broken_file_leaves_everything_as_it_was() {
     let write = |text: &str| std::fs::write(&path, text).expect("written");
     write("close_wait_buildup.min_count = 3\n");
     let config = Config::load(Some(&path)).expect("right");
-    assert_eq!(config.thresholds().close_wait_buildup.min_count, 3);
+    assert_eq!(config.values().thresholds.close_wait_buildup.min_count, 3);
     write("close_wait_buildup.min_count = 4\nclose_wait_buildup.age = 0\n");
     let error = config.reload().expect_err("out of range").to_string();
     assert!(
         error.contains("tcpwatch-config-") && error.contains("line 2: close_wait_buildup.age is 0"),
         "{error}"
     );
-    assert_eq!(config.thresholds().close_wait_buildup.min_count, 3);
+    assert_eq!(config.values().thresholds.close_wait_buildup.min_count, 3);
     assert!(Config::load(Some(&path)).is_err());
     write("close_wait_buildup.min_count = 4\n");
     config.reload().expect("right again");
-    assert_eq!(config.thresholds().close_wait_buildup.min_count, 4);
+    assert_eq!(config.values().thresholds.close_wait_buildup.min_count, 4);
     std::fs::remove_file(&path).expect("removed");
     let error = config.reload().expect_err("gone").to_string();
     assert!(error.starts_with("cannot read the configuration file"), "{error}");
-    assert_eq!(config.thresholds().close_wait_buildup.min_count, 4);
+    assert_eq!(config.values().thresholds.close_wait_buildup.min_count, 4);
 }
 
 #[test]
 fn without_a_file_everything_is_default() {
     let config = Config::load(None).expect("nothing to read");
     config.reload().expect("nothing to read");
-    assert_eq!(*config.thresholds(), Thresholds::default());
+    assert_eq!(config.values().thresholds, Thresholds::default());
 }

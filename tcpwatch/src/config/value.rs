@@ -4,39 +4,54 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use crate::detect::Thresholds;
+use super::Values;
 
 /// Where an option's value is kept, and its bounds, both included.
 pub(super) enum Setting {
-    Count(fn(&mut Thresholds) -> &mut u64, u64, u64),
-    Share(fn(&mut Thresholds) -> &mut f64, f64, f64),
-    Time(fn(&mut Thresholds) -> &mut Duration, Duration, Duration),
+    Count(fn(&mut Values) -> &mut u64, u64, u64),
+    Share(fn(&mut Values) -> &mut f64, f64, f64),
+    Time(fn(&mut Values) -> &mut Duration, Duration, Duration),
+    Flag(fn(&mut Values) -> &mut bool),
+    Text(fn(&mut Values) -> &mut String),
+    /// In bytes.
+    Size(fn(&mut Values) -> &mut u64, u64, u64),
 }
 
 impl Setting {
     /// Takes over a value, or says why not.
-    pub(super) fn set(&self, thresholds: &mut Thresholds, value: &DeValue<'_>) -> Result<(), String> {
+    pub(super) fn set(&self, values: &mut Values, value: &DeValue<'_>) -> Result<(), String> {
         match self {
             Self::Count(place, low, high) => {
-                *place(thresholds) = within(count(value)?, *low, *high, &self.range(), value)?;
+                *place(values) = within(count(value)?, *low, *high, &self.range(), value)?;
             }
             Self::Share(place, low, high) => {
-                *place(thresholds) = within(number(value)?, *low, *high, &self.range(), value)?;
+                *place(values) = within(number(value)?, *low, *high, &self.range(), value)?;
             }
             Self::Time(place, low, high) => {
-                *place(thresholds) = within(time(value)?, *low, *high, &self.range(), value)?;
+                *place(values) = within(time(value)?, *low, *high, &self.range(), value)?;
+            }
+            Self::Flag(place) => *place(values) = flag(value)?,
+            Self::Text(place) => *place(values) = text(value)?,
+            Self::Size(place, low, high) => {
+                *place(values) = within(size(value)?, *low, *high, &self.range(), value)?;
             }
         }
         Ok(())
     }
 
     /// The present value as a file has it.
-    pub(super) fn show(&self, thresholds: &Thresholds) -> String {
-        let mut thresholds = thresholds.clone();
+    pub(super) fn show(&self, values: &Values) -> String {
+        let mut values = values.clone();
         match self {
-            Self::Count(place, ..) => place(&mut thresholds).to_string(),
-            Self::Share(place, ..) => format!("{:?}", place(&mut thresholds)),
-            Self::Time(place, ..) => format!("\"{}\"", short(*place(&mut thresholds))),
+            Self::Count(place, ..) => place(&mut values).to_string(),
+            Self::Share(place, ..) => format!("{:?}", place(&mut values)),
+            Self::Time(place, ..) => format!("\"{}\"", short(*place(&mut values))),
+            Self::Flag(place) => place(&mut values).to_string(),
+            Self::Text(place) => toml_text(place(&mut values)),
+            Self::Size(place, ..) => match bytes(*place(&mut values)) {
+                size if size.ends_with('B') => format!("\"{size}\""),
+                size => size,
+            },
         }
     }
 
@@ -46,6 +61,9 @@ impl Setting {
             Self::Count(_, low, high) => format!("from {low} to {high}"),
             Self::Share(_, low, high) => format!("from {low} to {high}"),
             Self::Time(_, low, high) => format!("from {} to {}", short(*low), short(*high)),
+            Self::Flag(_) => "true or false".into(),
+            Self::Text(_) => "any text".into(),
+            Self::Size(_, low, high) => format!("from {} to {}", bytes(*low), bytes(*high)),
         }
     }
 }
@@ -101,6 +119,51 @@ fn time(value: &DeValue<'_>) -> Result<Duration, String> {
         _ => number(value).map_err(|_| no_time())?,
     };
     Duration::try_from_secs_f64(seconds).map_err(|_| no_time())
+}
+
+fn flag(value: &DeValue<'_>) -> Result<bool, String> {
+    let DeValue::Boolean(flag) = value else {
+        return Err(format!("is {}, and takes true or false", shown(value)));
+    };
+    Ok(*flag)
+}
+
+fn text(value: &DeValue<'_>) -> Result<String, String> {
+    let DeValue::String(text) = value else {
+        return Err(format!("is {}, and takes text such as \"/var/lib\"", shown(value)));
+    };
+    Ok(text.clone().into_owned())
+}
+
+const SIZES: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+
+fn size(value: &DeValue<'_>) -> Result<u64, String> {
+    let DeValue::String(text) = value else { return count(value) };
+    let no_size = || format!("is {}, and takes bytes, or text such as \"256MiB\" or \"1GiB\"", shown(value));
+    let (digits, factor) = SIZES
+        .into_iter()
+        .find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, factor)))
+        .ok_or_else(no_size)?;
+    digits.trim_end().parse::<u64>().ok().and_then(|count| count.checked_mul(factor)).ok_or_else(no_size)
+}
+
+/// In the largest unit that needs no fraction.
+fn bytes(size: u64) -> String {
+    let unit = SIZES.into_iter().find(|(_, factor)| size >= *factor && size.is_multiple_of(*factor));
+    unit.map_or_else(|| size.to_string(), |(unit, factor)| format!("{}{unit}", size / factor))
+}
+
+/// As a basic string of TOML.
+fn toml_text(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c if c.is_control() => quoted.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c => quoted.push(c),
+        }
+    }
+    quoted + "\""
 }
 
 /// In the largest unit that needs no fraction.

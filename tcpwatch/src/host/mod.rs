@@ -26,6 +26,12 @@ pub mod users;
 #[cfg(test)]
 mod testns;
 
+/// The name of this host; `None` if it has none.
+pub fn host_name() -> Option<String> {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    (!name.is_empty()).then_some(name)
+}
+
 /// The running kernel's release, as `uname -r` has it.
 pub fn kernel_release() -> String {
     rustix::system::uname().release().to_string_lossy().into_owned()

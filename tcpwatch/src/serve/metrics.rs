@@ -40,6 +40,11 @@ pub(super) async fn scrape(State(app): State<App>) -> Result<impl IntoResponse, 
     Ok(([(CONTENT_TYPE, FORMAT)], page))
 }
 
+/// The page as it was at a moment of a recording, when what tcpwatch itself used was not recorded.
+pub fn page_of(report: &Report, findings: &Findings) -> Result<String, String> {
+    page(report, findings, SelfUsage::default()).map_err(|error| error.to_string())
+}
+
 fn page(report: &Report, findings: &Findings, usage: SelfUsage) -> prometheus::Result<String> {
     TextEncoder::new().encode_to_string(&families(report, findings, usage))
 }

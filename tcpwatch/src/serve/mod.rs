@@ -43,6 +43,7 @@ use tokio::sync::watch;
 use crate::explain::Settings;
 use crate::feed::Feed;
 use failure::Failure;
+pub use metrics::page_of as metrics_page;
 
 /// How long open connections get to end after the shutdown.
 const GRACE: Duration = Duration::from_secs(2);

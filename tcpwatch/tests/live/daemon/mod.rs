@@ -9,6 +9,8 @@ mod findings;
 mod generate;
 mod netstat;
 mod process;
+mod record;
+mod recorder;
 mod sockets;
 
 use std::net::TcpListener;

@@ -149,6 +149,10 @@ impl Daemon {
     pub fn start(more: &[&str]) -> Self {
         let mut args = vec!["--listen", "127.0.0.1:0", "--no-socket"];
         args.extend(more);
+        if !more.contains(&"--record-dir") {
+            // This host's own recordings are none of a test's business.
+            args.push("--no-record");
+        }
         Self::run(&args)
     }
 

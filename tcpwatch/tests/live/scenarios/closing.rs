@@ -67,6 +67,7 @@ fn a_server_that_never_closes() {
     while !of(&scene.tick().1, &ns).is_empty() {
         assert!(Instant::now() < ends, "it never closed");
     }
+    scene.recording.replays_the_same(&scene.thresholds, &found.id);
 }
 
 #[test]
@@ -81,6 +82,7 @@ fn a_server_that_never_accepts() {
     assert_eq!(found.seen.verdict, Some("never_accepted"));
     assert_eq!(owner(&found), Some(std::process::id()), "the listener's");
     drop(listener);
+    scene.recording.replays_the_same(&scene.thresholds, &found.id);
 }
 
 #[test]
@@ -146,6 +148,7 @@ fn peers_that_answer_and_never_let_go() {
         answering.join().expect("no panic");
         assert_eq!(found.seen.evidence[0], ("state", Evidence::Text("fin_wait1".into())));
         assert_eq!(count(&found, "unsent_bytes"), 8 * 8, "with the FINs");
+        scene.recording.replays_the_same(&scene.thresholds, &found.id);
     });
 }
 
@@ -188,6 +191,7 @@ fn short_connections_fill_the_buckets_of_whoever_closes_first() {
         };
         let found = scene.expect(&ns, Kind::TimeWaitStorm, |found| told(found).is_some());
         assert_eq!(told(&found), Some(Evidence::Text(closes_first.into())));
+        scene.recording.replays_the_same(&scene.thresholds, &found.id);
     }
 }
 
@@ -215,6 +219,7 @@ fn ports_toward_one_destination_run_out() {
     assert_eq!((found.seen.verdict, found.seen.subject.destination), (Some("time_wait"), Some(address)));
     assert_eq!((count(&found, "used"), count(&found, "time_wait"), count(&found, "ports")), (190, 120, 200));
     assert_eq!(owner(&found), Some(std::process::id()));
+    scene.recording.replays_the_same(&scene.thresholds, &found.id);
 }
 
 #[test]

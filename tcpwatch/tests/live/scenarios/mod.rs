@@ -29,6 +29,7 @@ mod healthy;
 mod living;
 mod owners;
 mod pressure;
+mod replay;
 mod stalls;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -58,6 +59,8 @@ struct Scene {
     next: Instant,
     /// For the last sample.
     took: Duration,
+    /// Everything that was seen, as it is recorded, and what was said at each tick.
+    recording: replay::Recording,
 }
 
 impl Scene {
@@ -79,6 +82,7 @@ impl Scene {
             listeners: Listeners::default(),
             next: Instant::now(),
             took: Duration::ZERO,
+            recording: replay::Recording::default(),
         };
         // What was before is no news.
         scene.tick();
@@ -95,6 +99,7 @@ impl Scene {
         self.took = started.elapsed();
         let findings = self.detectors.apply(&sample, &self.thresholds);
         self.listeners = self.tally.apply(&sample);
+        self.recording.take(&sample, &findings);
         (sample, findings)
     }
 

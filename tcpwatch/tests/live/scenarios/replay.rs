@@ -1,0 +1,67 @@
+//! A scene that was recorded says the same again.
+
+use std::sync::Arc;
+
+use tcpwatch::detect::{Findings, Thresholds};
+use tcpwatch::record::{Encoder, Item};
+use tcpwatch::replay::{Replay, Step};
+use tcpwatch::sample::Sample;
+
+/// What was recorded, and what was said.
+#[derive(Default)]
+pub(super) struct Recording {
+    encoder: Encoder,
+    bytes: Vec<u8>,
+    said: Vec<Findings>,
+    seen: Vec<String>,
+}
+
+impl Recording {
+    pub(super) fn take(&mut self, sample: &Arc<Sample>, findings: &Findings) {
+        let is_taken = self.encoder.put(sample.at, &Item::Sample(Arc::clone(sample)), &mut self.bytes);
+        assert!(is_taken, "a sample is too large");
+        self.said.push(findings.clone());
+        self.seen.push(without_notes(sample));
+    }
+
+    /// Every finding at every tick: id, since, evidence and all else. One of them has this id.
+    #[track_caller]
+    pub(super) fn replays_the_same(&self, thresholds: &Thresholds, id: &str) {
+        let path = std::env::temp_dir().join(format!(
+            "tcpwatch-scene-{}-{:?}.tcpw",
+            std::process::id(),
+            std::thread::current().id()
+        ));
+        std::fs::write(&path, &self.bytes).expect("write the recording");
+        let replay = Replay::open(&path, Some(thresholds.clone())).expect("a recording");
+        let moments: Vec<_> = replay
+            .map(|step| match step.expect("it can be read") {
+                Step::Moment(moment) => moment,
+                other => panic!("not a sample: {other:?}"),
+            })
+            .collect();
+        std::fs::remove_file(&path).expect("remove the recording");
+        assert_eq!(moments.len(), self.said.len());
+        for (tick, moment) in moments.iter().enumerate() {
+            assert_eq!(without_notes(&moment.report.sample), self.seen[tick], "the sample of tick {tick}");
+            assert_eq!(moment.findings, self.said[tick], "tick {tick}");
+        }
+        let opened = moments.iter().flat_map(|moment| &moment.findings.opened_now);
+        assert!(
+            opened.clone().any(|finding| finding.id == id),
+            "{id} is not among {:?}",
+            opened.collect::<Vec<_>>()
+        );
+        println!("{} samples in {} bytes", self.said.len(), self.bytes.len());
+    }
+}
+
+/// All of a sample but what the programs note for themselves, which is not recorded.
+fn without_notes(sample: &Sample) -> String {
+    let mut sample = sample.clone();
+    if let Some(host) = &mut sample.host {
+        (host.busy, host.scratch, host.last_namespace) = (0, [0; 3], [0; 2]);
+        (host.done, host.closed) = ([0; 2], [0; 2]);
+    }
+    format!("{sample:?}")
+}
