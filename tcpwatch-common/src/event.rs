@@ -243,7 +243,7 @@ pub mod detail {
     pub const ORPHAN: u8 = 4;
     /// No process has it yet.
     pub const NEVER_ACCEPTED: u8 = 8;
-    /// Only the queues are known.
+    /// Only the queues are known, no age, owner or role.
     pub const BRIEF: u8 = 16;
 }
 

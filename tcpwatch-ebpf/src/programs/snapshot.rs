@@ -87,8 +87,8 @@ fn rows(ctx: *mut IterContext) -> i32 {
     tell(ctx, false)
 }
 
-/// Writes one [`Row`] for each socket without what lies far from the rest: each cache line that is not touched makes
-/// the walk faster.
+/// Writes one [`Row`] for each socket without what lies far from the rest, in the table of sockets or elsewhere: each
+/// cache line that is not touched makes the walk faster.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/tcp")]
 fn brief(ctx: *mut IterContext) -> i32 {
@@ -171,6 +171,10 @@ fn describe(row: &mut Row, socket: Typed, is_brief: bool) {
     // Before the table is searched: the processor fetches these while it waits for the table.
     if let Some(tcp) = socket.tcp() {
         detail(row, tcp, is_brief);
+    }
+    if is_brief {
+        row.flags = ROLE_UNKNOWN;
+        return;
     }
     let mut scratch = 0;
     if let (Some(place), Some(meta)) = table::find(socket.identity(), &mut scratch) {

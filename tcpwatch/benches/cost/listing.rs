@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
 use crate::{Effort, daemon, median};
 
@@ -81,7 +84,7 @@ fn wait_for(address: &str) -> Result<()> {
         if asked.status()?.success() {
             return Ok(());
         }
-        std::thread::sleep(Duration::from_millis(200));
+        thread::sleep(Duration::from_millis(200));
     }
     anyhow::bail!("the daemon at {address} has no figures after 20 s")
 }
@@ -143,30 +146,49 @@ struct Run {
 fn one(mut command: Command, to_pipe: bool) -> Result<Run> {
     let began = Instant::now();
     let mut child = command.stdout(if to_pipe { Stdio::piped() } else { Stdio::null() }).spawn()?;
-    if let Some(mut out) = child.stdout.take() {
-        let mut buffer = vec![0; 1 << 18];
-        while out.read(&mut buffer)? > 0 {}
+    let reader = child.stdout.take().map(|mut out| {
+        thread::spawn(move || {
+            let mut buffer = vec![0; 1 << 18];
+            while out.read(&mut buffer).is_ok_and(|length| length > 0) {}
+        })
+    });
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).context("its process id")?;
+    let mut mebibytes = 0.0;
+    // It is looked at while it runs, and once more when it has ended and nobody has asked how.
+    while waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG)?
+        .is_none()
+    {
+        mebibytes = most_memory(child.id()).unwrap_or(mebibytes);
+        thread::sleep(Duration::from_millis(2));
     }
-    let usage = wait(&child)?;
-    Ok(Run { seconds: began.elapsed().as_secs_f64(), ..usage })
+    let seconds = began.elapsed().as_secs_f64();
+    let processor = processor_time(child.id())?;
+    if let Some(reader) = reader {
+        reader.join().map_err(|_| anyhow::anyhow!("the reader of a listing failed"))?;
+    }
+    let status = child.wait()?;
+    ensure!(status.success(), "a listing ended with {status}");
+    Ok(Run { seconds, processor, mebibytes })
 }
 
-/// Waits for a child, for what it used.
-fn wait(child: &Child) -> Result<Run> {
-    // SAFETY: all zeros are a valid value, and the call fills it in.
-    let (usage, status) = unsafe {
-        let mut usage: libc::rusage = std::mem::zeroed();
-        let mut status = 0;
-        let waited = libc::wait4(i32::try_from(child.id())?, &raw mut status, 0, &raw mut usage);
-        ensure!(waited > 0, "wait for a child: {}", std::io::Error::last_os_error());
-        (usage, status)
-    };
-    ensure!(status == 0, "a listing ended with {status}");
-    #[expect(clippy::cast_precision_loss, reason = "small numbers")]
-    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
-    #[expect(clippy::cast_precision_loss, reason = "mebibytes")]
-    let mebibytes = usage.ru_maxrss as f64 / 1024.0;
-    Ok(Run { seconds: 0.0, processor: seconds(usage.ru_utime) + seconds(usage.ru_stime), mebibytes })
+/// The most that it has had in memory so far.
+fn most_memory(pid: u32) -> Option<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u32 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
+    Some(f64::from(kibibytes) / 1024.0)
+}
+
+/// Seconds of processor time that all its threads took.
+fn processor_time(pid: u32) -> Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let (_, fields) = stat.rsplit_once(')').context("its name")?;
+    // Fields 14 and 15 of the line, of which the first two are before.
+    let ticks = fields.split_ascii_whitespace().skip(11).take(2).map(str::parse::<u32>);
+    let ticks: u32 = ticks.sum::<std::result::Result<u32, _>>()?;
+    #[expect(clippy::cast_precision_loss, reason = "a hundred")]
+    let second = rustix::param::clock_ticks_per_second() as f64;
+    Ok(f64::from(ticks) / second)
 }
 
 fn namespace(holder: &Child) -> Result<String> {

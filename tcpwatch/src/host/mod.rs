@@ -21,6 +21,7 @@ pub mod processes;
 pub mod procfs;
 pub mod resolver;
 pub mod sysctl;
+pub mod terminal;
 pub mod users;
 
 #[cfg(test)]

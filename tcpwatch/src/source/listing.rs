@@ -21,7 +21,7 @@ use crate::sample::SocketSample;
 /// What a listing has to tell of each socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
-    /// Only states, addresses and queues, and what a daemon remembers: the kernel tells that faster.
+    /// Only states, addresses and queues: the kernel tells that faster.
     pub is_brief: bool,
 }
 

@@ -12,6 +12,7 @@ use super::teller::Teller;
 use super::{By, NetstatArgs};
 use crate::cli::Outcome;
 use crate::filter::{Filter, FilterError, Word};
+use crate::host::terminal;
 
 /// Sockets that are kept to be sorted, if nobody says how many.
 const SORTED: usize = 10_000;
@@ -129,7 +130,7 @@ impl Asked {
         self.looks_for_owners()
             || self.is_listening
             || self.by == Some(By::User)
-            || self.filter.asks_for(Word::User)
+            || [Word::User, Word::OlderThan, Word::Role].iter().any(|word| self.filter.asks_for(*word))
             || self.has_column(daemon, Column::needs_detail)
     }
 
@@ -160,7 +161,6 @@ fn fixed(text: &str) -> Result<Filter> {
 
 /// The terminal's own word, or `COLUMNS`.
 fn terminal_width() -> usize {
-    let told = rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_col));
     let set = || env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
-    told.filter(|width| *width > 0).or_else(set).unwrap_or(80)
+    terminal::width().or_else(set).unwrap_or(80)
 }

@@ -87,9 +87,12 @@ impl Column {
         )
     }
 
-    /// Whether only the program that tells everything tells it. Owners are, too, where no daemon remembers them.
+    /// Whether only the program that tells everything tells it, and not the fast one.
     pub(super) const fn needs_detail(self) -> bool {
-        matches!(self, Self::Rtt | Self::Retransmits | Self::Keepalive | Self::User | Self::Inode)
+        !matches!(
+            self,
+            Self::State | Self::RecvQueue | Self::SendQueue | Self::Local | Self::Remote | Self::Netns
+        )
     }
 
     /// Whether it takes a look at who has the socket.
@@ -159,7 +162,7 @@ pub(super) fn wished(wish: Wish) -> Vec<(Column, u8)> {
     [
         show(wish.namespaces, Column::Netns, 2),
         show(true, Column::State, 0),
-        show(wish.daemon, Column::Age, 1),
+        show(wish.daemon && more, Column::Age, 1),
         show(true, Column::RecvQueue, 4),
         show(true, Column::SendQueue, 4),
         show(true, Column::Local, 0),
@@ -250,6 +253,6 @@ mod tests {
     fn a_pipe_gets_what_is_told_fastest() {
         let plain = fit(wished(Wish { daemon: true, ..Wish::default() }), usize::MAX - 1, usual);
         assert!(plain.iter().all(|column| !column.needs_detail() && !column.needs_owner()), "{plain:?}");
-        assert!(plain.contains(&Column::Age));
+        assert!(plain.contains(&Column::RecvQueue));
     }
 }

@@ -160,8 +160,11 @@ fn beside_a_daemon_ages_and_owners_are_known() {
         (table.lines().count() == 2 && table.lines().all(|line| line.contains(&own))).then_some(())
     });
     let (_, table) = ask(&["-an"]);
-    assert!(table.starts_with("state") && table.contains(" age "), "{table}");
+    let header: Vec<&str> = table.lines().next().expect("a header").split_whitespace().collect();
+    assert_eq!(header, ["state", "recv-q", "send-q", "local", "remote"]);
     assert_eq!(table.lines().count(), 4, "{table}");
+    let ages = ask(&["-anH", "--columns", "age"]).1;
+    assert!(ages.lines().all(|age| age.ends_with('s')) && ages.lines().count() == 3, "{ages}");
     let pid = std::process::id().to_string();
     assert_eq!(ask(&["-a", "pid", &pid, "port", &port]).0, Some(0));
     assert_eq!(ask(&["-a", "pid", "1", "port", &port]).0, Some(1));
