@@ -25,6 +25,8 @@ Examples:
   tcpwatch replay incident.tcpw --at 03:12 --as metrics
   tcpwatch replay incident.tcpw --as json --every 10s | jq .";
 
+const MILLISECOND: Duration = Duration::from_nanos(999_999);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Form {
     /// What was wrong: findings as they were opened and closed.
@@ -72,14 +74,16 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<Outcome> {
     let replay = Replay::open(&path, thresholds)?;
     let span = replay.span()?;
     let resolve = |when: Option<When>| when.map(|when| when.within(span));
+    // Times are shown in milliseconds: one that was shown means what was in it.
+    let until = |when| resolve(when).map(|at| at.checked_add(MILLISECOND).unwrap_or(at));
     let mut out = io::BufWriter::new(io::stdout().lock());
     if args.at.is_some() || args.form == Form::Metrics {
-        let at = resolve(args.at).or(resolve(args.to)).unwrap_or(span.last);
+        let at = until(args.at).or(until(args.to)).unwrap_or(span.last);
         let moment = moment_of(replay, at, span)?;
         print_moment(&mut out, &moment, args.form)?;
     } else {
         let from = resolve(args.from).unwrap_or(SystemTime::UNIX_EPOCH);
-        let to = resolve(args.to);
+        let to = until(args.to);
         if to.is_some_and(|to| to < from) {
             bail!("--to is before --from");
         }

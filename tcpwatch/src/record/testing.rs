@@ -183,7 +183,7 @@ impl Random {
                 time_wait: random.count(),
             }),
             folded: self.count(),
-            aged_after: std::array::from_fn(|_| self.time()),
+            aged_after: std::array::from_fn(|_| if self.is() { self.time() } else { Duration::MAX }),
         }
     }
 

@@ -23,10 +23,14 @@ impl Delta for Duration {
         let (mut seconds, mut nanoseconds) = (self.as_secs(), self.subsec_nanos());
         seconds.take(input)?;
         nanoseconds.take(input)?;
-        if seconds > MOST_SECONDS || nanoseconds >= NANOSECONDS {
+        if nanoseconds >= NANOSECONDS {
             return Err(Bad);
         }
         *self = Self::new(seconds, nanoseconds);
+        // The longest of all stands for never.
+        if seconds > MOST_SECONDS && *self != Self::MAX {
+            return Err(Bad);
+        }
         Ok(())
     }
 }
