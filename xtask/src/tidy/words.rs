@@ -90,7 +90,7 @@ const RULES: &[Rule] = &[
     Rule {
         name: "unsafe",
         words: &["unsafe"],
-        except: &["tcpwatch/src/kernel", "tcpwatch-ebpf/", "tcpwatch/tests/"],
+        except: &["tcpwatch/src/kernel", "tcpwatch-ebpf/", "tcpwatch/tests/", "tcpwatch/benches/"],
         why: "only tcpwatch::kernel and the eBPF programs go around the compiler",
         ..BASE
     },
