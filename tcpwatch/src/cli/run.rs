@@ -25,6 +25,7 @@ Examples:
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 pub(super) struct RunArgs {
     /// Address and port of the HTTP server.
     #[arg(long, value_name = "ADDR:PORT", default_value = DEFAULT_LISTEN)]
@@ -53,7 +54,7 @@ pub(super) struct RunArgs {
     /// Do not keep the last hours on disk, see `tcpwatch replay`.
     #[arg(long)]
     no_record: bool,
-    /// Keep them there. By default flight in $STATE_DIRECTORY, or in /var/lib/tcpwatch.
+    /// Keep them there. By default flight in `$STATE_DIRECTORY`, or in /var/lib/tcpwatch.
     #[arg(long, value_name = "DIR", conflicts_with = "no_record")]
     record_dir: Option<PathBuf>,
     /// Diagnostics of the eBPF programs themselves, in the log.
