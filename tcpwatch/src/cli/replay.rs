@@ -144,7 +144,7 @@ fn print_moment(out: &mut impl Write, moment: &Moment, form: Form) -> Result<()>
             Ok(page) => out.write_all(page.as_bytes())?,
             Err(error) => bail!("cannot write the page of metrics: {error}"),
         },
-        Form::Json => writeln!(out, "{}", print::moment_json(moment)?)?,
+        Form::Json => writeln!(out, "{}", print::moment_json(moment))?,
     }
     Ok(())
 }

@@ -62,7 +62,7 @@ pub(super) struct RunArgs {
     /// Do not keep the last hours on disk, see `tcpwatch replay`.
     #[arg(long)]
     no_record: bool,
-    /// Keep them there. By default flight in $STATE_DIRECTORY, or in /var/lib/tcpwatch.
+    /// Keep them there. By default flight in `$STATE_DIRECTORY`, or in /var/lib/tcpwatch.
     #[arg(long, value_name = "DIR", conflicts_with = "no_record")]
     record_dir: Option<PathBuf>,
     /// Diagnostics of the eBPF programs themselves, in the log.

@@ -1,5 +1,6 @@
 //! Values of options: how they are read, within which bounds, and how they are shown.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use toml::de::DeValue;
@@ -159,7 +160,7 @@ fn toml_text(text: &str) -> String {
     for c in text.chars() {
         match c {
             '"' | '\\' => quoted.extend(['\\', c]),
-            c if c.is_control() => quoted.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c if c.is_control() => _ = write!(quoted, "\\u{:04X}", u32::from(c)),
             c => quoted.push(c),
         }
     }

@@ -48,17 +48,14 @@ impl Encoder {
 
     fn sample(&mut self, at: SystemTime, sample: &Arc<Sample>, out: &mut Vec<u8>) -> bool {
         let last = if self.is_at_start() { None } else { self.last.take() };
-        let checksum = match &last {
-            Some((before, after)) => {
-                Sample::put(sample, before, &mut self.buffer);
-                self.length += 1;
-                frame::put(Kind::Difference, at, *after, &self.buffer, out)
-            }
-            None => {
-                Sample::put(sample, &blank(), &mut self.buffer);
-                self.length = 1;
-                frame::put(Kind::Whole, at, 0, &self.buffer, out)
-            }
+        let checksum = if let Some((before, after)) = &last {
+            Sample::put(sample, before, &mut self.buffer);
+            self.length += 1;
+            frame::put(Kind::Difference, at, *after, &self.buffer, out)
+        } else {
+            Sample::put(sample, &blank(), &mut self.buffer);
+            self.length = 1;
+            frame::put(Kind::Whole, at, 0, &self.buffer, out)
         };
         self.last = checksum.map(|checksum| (Arc::clone(sample), checksum));
         checksum.is_some()

@@ -34,7 +34,12 @@ impl Redactor {
     pub fn item(&mut self, item: Item) -> Item {
         match item {
             Item::Start(start) => Item::Start(Start { host: None, redacted: true, ..start }),
-            Item::Config(_) | Item::Lost(_) => item,
+            Item::Lost(_) => item,
+            // A path can have the name of a user, and no finding rests on it.
+            Item::Config(text) => {
+                let lines = text.lines().filter(|line| !line.trim_start().starts_with("directory"));
+                Item::Config(lines.map(|line| format!("{line}\n")).collect())
+            }
             Item::Sample(sample) => Item::Sample(Arc::new(self.sample(&sample))),
             Item::Rare(rare) => {
                 Item::Rare(Rare { local: self.end(rare.local), remote: self.end(rare.remote), ..rare })

@@ -172,10 +172,10 @@ mod tests {
         let frames = frames(3);
         // A beginning of a frame among it.
         let dirt = [&[0; 100][..], &SYNC, &[1, 2, 3], &frames[2][..20]].concat();
-        let bytes = [&frames[0], &dirt, &frames[1], &frames[2]].map(|part| part.as_slice()).concat();
+        let bytes = [&frames[0], &dirt, &frames[1], &frames[2]].map(Vec::as_slice).concat();
         let at = frames[0].len() as u64;
         assert_eq!(scan(&bytes), (vec![0, 1, 2], vec![(at, dirt.len() as u64, false)]));
-        assert_eq!(scan(&[7; 1_000_000]), (vec![], vec![(0, 1_000_000, true)]));
+        assert_eq!(scan(&vec![7; 1_000_000]), (vec![], vec![(0, 1_000_000, true)]));
     }
 
     #[test]

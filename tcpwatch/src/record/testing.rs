@@ -1,5 +1,7 @@
 //! Samples with something in every field, made from numbers that look random.
 
+#![expect(clippy::cast_possible_truncation, reason = "small numbers, or any bits")]
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

@@ -1,5 +1,7 @@
 //! What is recorded is read back exactly; what is damaged costs little, and nothing makes the reader fail.
 
+#![expect(clippy::cast_possible_truncation, reason = "small numbers, or any bits")]
+
 mod bad;
 mod directory;
 

@@ -74,7 +74,7 @@ impl Delta for String {
         let Some(length) = input.number()?.checked_sub(1) else { return Ok(()) };
         let bytes = input.bytes(length.try_into().map_err(|_| Bad)?)?;
         input.charge(bytes.len())?;
-        *self = str::from_utf8(bytes).map_err(|_| Bad)?.to_owned();
+        str::from_utf8(bytes).map_err(|_| Bad)?.clone_into(self);
         Ok(())
     }
 }

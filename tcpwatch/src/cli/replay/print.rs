@@ -98,7 +98,7 @@ impl Printer {
         if (self.is_states || self.is_json) && is_due {
             self.shown = Some(at);
             if self.is_json {
-                writeln!(out, "{}", moment_json(moment)?)?;
+                writeln!(out, "{}", moment_json(moment))?;
             } else {
                 states(out, moment)?;
             }
@@ -167,14 +167,14 @@ pub(super) fn states(out: &mut impl Write, moment: &Moment) -> Result<()> {
     Ok(writeln!(out)?)
 }
 
-pub(super) fn moment_json(moment: &Moment) -> Result<Value> {
+pub(super) fn moment_json(moment: &Moment) -> Value {
     let at = moment.report.sample.at;
     let states = states::states(&moment.report, None);
     let open = findings::findings(&moment.findings, at, findings::Choice::default());
-    Ok(json!({
+    json!({
         "type": "moment", "at": timestamp(at), "states": states.states, "detail": states.detail,
         "netns": states.netns, "findings": open.findings,
-    }))
+    })
 }
 
 fn json_change(what: &str, at: SystemTime, finding: &Finding) -> Result<Value> {

@@ -78,7 +78,7 @@ fn noise_is_no_recording() {
     assert!(attempt(&scratch, &text).is_none());
     // Around a recording it is passed over.
     let samples = samples(3);
-    let bytes = [&text, &recording(&samples).0, &text].map(|part| part.as_slice()).concat();
+    let bytes = [&text, &recording(&samples).0, &text].map(Vec::as_slice).concat();
     let (read, damage) = attempt(&scratch, &bytes).expect("a recording is in it");
     assert_eq!((read.len(), damage.len()), (3, 2));
     // Two of them in a row are one.
@@ -124,7 +124,7 @@ fn what_is_made_to_deceive_is_refused() {
 }
 
 /// A sample with so many empty namespaces, written by hand.
-fn too_many(count: usize) -> Vec<u8> {
+fn too_many(count: u32) -> Vec<u8> {
     let mut empty = Random(1).sample();
     empty.namespaces.clear();
     let before = Sample { namespaces: vec![crate::sample::NamespaceSample::default(); 1], ..empty.clone() };
@@ -132,8 +132,8 @@ fn too_many(count: usize) -> Vec<u8> {
     let one = plain(&before, Some(&empty));
     let place = one.iter().position(|byte| *byte == 2).expect("one more");
     let mut plain = one[..place].to_vec();
-    delta::put_difference(count as i64, &mut plain);
-    plain.extend(std::iter::repeat_n([1, 0], count).flatten());
+    delta::put_difference(i64::from(count), &mut plain);
+    plain.extend(std::iter::repeat_n([1, 0], count as usize).flatten());
     plain.extend_from_slice(&one[place + 3..]);
     plain
 }
