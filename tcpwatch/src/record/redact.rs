@@ -37,8 +37,8 @@ impl Redactor {
             Item::Lost(_) => item,
             // A path can have the name of a user, and no finding rests on it.
             Item::Config(text) => {
-                let lines = text.split_inclusive('\n');
-                Item::Config(lines.filter(|line| !line.trim_start().starts_with("directory")).collect())
+                let lines = text.lines().filter(|line| !line.trim_start().starts_with("directory"));
+                Item::Config(lines.flat_map(|line| [line, "\n"]).collect())
             }
             Item::Sample(sample) => Item::Sample(Arc::new(self.sample(&sample))),
             Item::Rare(rare) => {
