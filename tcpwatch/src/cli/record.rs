@@ -26,8 +26,7 @@ const EXAMPLES: &str = "\
 Examples:
   tcpwatch record --to incident.tcpw --for 10m              record for ten minutes, without the daemon
   tcpwatch record export --from 02:00 --to 04:00 -o night.tcpw
-  tcpwatch record export --from -1h -o hour.tcpw --redact   the last hour, without real addresses
-  tcpwatch replay incident.tcpw";
+  tcpwatch record export --from -1h -o hour.tcpw --redact   the last hour, without real addresses";
 
 const EXPORT_EXAMPLES: &str = "\
 Examples:

@@ -36,10 +36,18 @@ const WAYS: &[(&str, Way)] = &[
     ("tcpwatch trace --port 5432 --type reset", Way::Endless),
     ("tcpwatch trace --peer 10.0.0.0/8 --state close_wait", Way::Endless),
     ("tcpwatch findings --watch", Way::Endless),
+    ("tcpwatch netstat -c 2 syn-sent", Way::Endless),
+    ("tcpwatch record --to incident.tcpw --for 10m", Way::Endless),
 ];
 
 /// What stands for something of the reader's own.
-const OF_THE_READER: &[(&str, &str)] = &[("db1:9717", "127.0.0.1:9717")];
+const OF_THE_READER: &[(&str, &str)] = &[
+    ("db1:9717", "127.0.0.1:9717"),
+    // What was recorded here is seconds old.
+    ("--from 02:00 --to 04:00", "--from -1h"),
+    ("--at 03:12 ", ""),
+    ("--at -10m", "--at -1s"),
+];
 
 /// A network namespace of the reader's.
 const INODE: &str = "4026531840";
@@ -47,7 +55,7 @@ const INODE: &str = "4026531840";
 /// Programs that examples use; without one its examples are left out, which is told.
 const TOOLS: &[&str] = &["jq", "man"];
 
-const MOMENT: Duration = Duration::from_secs(2);
+const MOMENT: Duration = Duration::from_secs(4);
 
 /// Whether this host has a program.
 pub fn has(program: &str) -> bool {
@@ -121,7 +129,8 @@ fn shell(example: &str, ns: &Netns, directory: &Directory) -> Command {
     let path = env::join_paths(std::iter::once(binaries).chain(env::split_paths(&path))).expect("a PATH");
     let mut command = Command::new("bash");
     command.args(["-o", "pipefail", "-c", &line]).env("PATH", path).env_remove("RUST_LOG");
-    command.current_dir(&directory.0).process_group(0);
+    // Recordings of this host are none of a test's business.
+    command.current_dir(&directory.0).env("STATE_DIRECTORY", &directory.0).process_group(0);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -190,7 +199,10 @@ fn every_example_of_every_command_works() {
         for example in daemons {
             run(example, way(example), &ns, &directory);
         }
-        let daemon = Daemon::run(&[]);
+        let flight = directory.0.join("flight");
+        let daemon = Daemon::run(&["--record-dir", flight.to_str().expect("UTF-8")]);
+        // For something to be recorded.
+        thread::sleep(MOMENT);
         for example in others {
             let reason = match way(example) {
                 Some(Way::LeftOut(reason)) => Some((*reason).to_owned()),
