@@ -2,6 +2,7 @@
 
 use core::ptr::{NonNull, read_volatile, write_volatile};
 
+use tcpwatch_common::host::CLOSED;
 use tcpwatch_common::socket::{
     Meta, ROLE_UNKNOWN, Slot, SocketSet, WAYS, owner_pass, owner_pid, owner_word, set_index, tag,
 };
@@ -66,10 +67,14 @@ pub(crate) fn recall(socket: u64) -> (u32, u8) {
     }
     // It may have been closed a moment ago.
     if let Some(host) = HOST.get_ptr(0) {
-        // SAFETY: the record of this CPU.
-        let [closed, what] = unsafe { (*host).closed };
-        if closed == socket {
-            return ((what >> 8) as u32, what as u8);
+        let mut at = 0;
+        while at < CLOSED {
+            // SAFETY: the record of this CPU.
+            let [closed, what] = unsafe { (*host).closed[at & (CLOSED - 1)] };
+            if closed == socket {
+                return ((what >> 8) as u32, what as u8);
+            }
+            at += 1;
         }
     }
     (0, ROLE_UNKNOWN)
