@@ -61,9 +61,6 @@ pub const DONE: usize = 2;
 pub const TASK_NOTES: u32 = 1 << 16;
 pub const TASK_NOTES_MASK: u32 = TASK_NOTES - 1;
 
-/// Sockets that are remembered for a moment after they were closed; a power of two.
-pub const CLOSED: usize = 4;
-
 /// One CPU's counters.
 ///
 /// There is a record for each program that counts transitions, as the kernel lets each run once at a time on a CPU. So
@@ -80,10 +77,6 @@ pub struct HostCounters {
     /// Transitions that were counted and that the last program has not yet seen, each by a number: a task's, and one
     /// that interrupted it. 0 is none.
     pub done: [u64; DONE],
-    /// How many sockets were closed, and those that were last, each with its owner and flags: a reset may be told of
-    /// right after, and over loopback its peer is closed before that.
-    pub closings: u64,
-    pub closed: [[u64; 2]; CLOSED],
     /// How long sockets stayed in a state, by [`TcpState::index`], observed when they leave it.
     pub time_in_state: [Histogram; TcpState::COUNT],
     /// Transitions out of a state whose beginning was not seen, so that no duration is known.
@@ -154,8 +147,6 @@ impl HostCounters {
             scratch: array(words, word),
             last_namespace: array(words, word),
             done: array(words, word),
-            closings: word(words),
-            closed: array(words, |words| array(words, word)),
             time_in_state: array(words, histogram),
             unknown_age: array(words, word),
             handshake: array(words, histogram),

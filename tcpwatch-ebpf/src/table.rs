@@ -2,12 +2,11 @@
 
 use core::ptr::{NonNull, read_volatile, write_volatile};
 
-use tcpwatch_common::host::CLOSED;
 use tcpwatch_common::socket::{
     Meta, ROLE_UNKNOWN, Slot, SocketSet, WAYS, owner_pass, owner_pid, owner_word, set_index, tag,
 };
 
-use crate::maps::{HOST, SOCKETS, set_mask};
+use crate::maps::{SOCKETS, set_mask};
 
 /// A way of a set: where one socket's key and slot are kept.
 pub(crate) struct Place {
@@ -65,19 +64,27 @@ pub(crate) fn recall(socket: u64) -> (u32, u8) {
     if let (Some(place), Some(meta)) = find(socket, &mut scratch) {
         return (place.owner(), meta.flags());
     }
-    // It may have been closed a moment ago.
-    if let Some(host) = HOST.get_ptr(0) {
-        let mut at = 0;
-        while at < CLOSED {
-            // SAFETY: the record of this CPU.
-            let [closed, what] = unsafe { (*host).closed[at & (CLOSED - 1)] };
-            if closed == socket {
-                return ((what >> 8) as u32, what as u8);
-            }
-            at += 1;
+    closed_lately(socket).unwrap_or((0, ROLE_UNKNOWN))
+}
+
+/// The owner and the flags of a socket that was closed a moment ago: what was kept of it is there until another takes
+/// its place.
+#[inline(always)]
+fn closed_lately(socket: u64) -> Option<(u32, u8)> {
+    let set = set_of(socket)?;
+    let mut way = 0;
+    while way < WAYS {
+        // SAFETY: inside the map value; another CPU may write it, so each word is read once and as a whole.
+        let (meta, owner) = unsafe {
+            let slot = (&raw const (*set).slots).cast::<Slot>().add(way);
+            (Meta(read_volatile(&raw const (*slot).meta)), read_volatile(&raw const (*slot).owner))
+        };
+        if meta.tag() == tag(socket) {
+            return Some((owner_pid(owner, tag(socket)).unwrap_or(0), meta.flags()));
         }
+        way += 1;
     }
-    (0, ROLE_UNKNOWN)
+    None
 }
 
 /// The bit that is set in the way of a key that is not there. Tested as a bit, so that the compiler does not think

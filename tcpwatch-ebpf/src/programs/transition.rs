@@ -7,7 +7,7 @@ use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
 use aya_ebpf::programs::BtfTracePointContext;
 use tcpwatch_common::cell;
 use tcpwatch_common::event::{Control, Kind, NO_CAUSE, UNKNOWN, phase};
-use tcpwatch_common::host::{CLOSED, HostCounters};
+use tcpwatch_common::host::HostCounters;
 use tcpwatch_common::machine::{CELL_BY_PAIR, TRAITS_BY_PAIR, pair, traits};
 use tcpwatch_common::offsets::Field;
 use tcpwatch_common::socket::{BIRTH_UNKNOWN, Meta, PASSIVE, ROLE_UNKNOWN, SINCE_UNKNOWN};
@@ -172,9 +172,6 @@ fn follow(host: &mut HostCounters, change: &Change, place: &Place, meta: Meta) -
     observe::state(host, old, past.in_state);
     if change.is(traits::END) {
         observe::lifetime(host, old, flags, now.saturating_sub(place.birth()));
-        let closed = host.closings as usize & (CLOSED - 1);
-        host.closed[closed] = [socket.identity(), u64::from(past.owner) << 8 | u64::from(flags)];
-        host.closings = host.closings.wrapping_add(1);
         place.release();
     } else {
         if change.is(traits::ESTABLISHES) {
