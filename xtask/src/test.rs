@@ -6,7 +6,7 @@
 use std::ffi::OsStr;
 use std::fs;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 
 use crate::project::Project;
 use crate::{packages, process, setup};
@@ -28,32 +28,12 @@ pub fn test(project: &Project, filter: &[String]) -> Result<()> {
     process::run(project.cargo_as_root(&["test", "--workspace", "--doc", "--"])?.args(filter))?;
     let live = |args: &[&str]| -> Result<()> {
         let cargo = &["test", "--workspace", "--test", LIVE, "--"];
-        let mut failed = Vec::new();
-        let passed = process::watch(project.cargo_as_root(cargo)?.args(args).args(filter), |line| {
-            failed.extend(failed_test(line).map(str::to_owned));
-        })?;
-        if passed {
-            return Ok(());
-        }
-        ensure!((1..=MOST_REPEATED).contains(&failed.len()), "{} live tests failed", failed.len());
-        println!("\nfailed, and run once more: {}", failed.join(", "));
-        process::run(project.cargo_as_root(cargo)?.args(["--test-threads=1", "--exact"]).args(&failed))?;
-        println!("\nfailed once, and passed the second time: {}", failed.join(", "));
-        Ok(())
+        process::run(project.cargo_as_root(cargo)?.args(args).args(filter))
     };
     if !filter.is_empty() {
         return live(&["--test-threads=1"]);
     }
     LIVE_RUNS.iter().try_for_each(|args| live(args))
-}
-
-/// Live tests that may fail once. There are hosts whose kernel withholds single events from all programs (see the known
-/// limits in ARCHITECTURE.md), and a test can have waited for one of them; what is broken fails twice.
-const MOST_REPEATED: usize = 3;
-
-/// The name in a line of the test runner that says that a test failed.
-fn failed_test(line: &str) -> Option<&str> {
-    line.strip_prefix("test ")?.strip_suffix(" ... FAILED")
 }
 
 /// The live tests in turns: alone, beside each other, and alone with the whole machine for itself.
@@ -87,16 +67,4 @@ fn quick_targets(project: &Project) -> Result<Vec<String>> {
         .collect();
     targets.sort();
     Ok(targets)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn failed_tests_are_named() {
-        assert_eq!(failed_test("test churn::not_one ... FAILED"), Some("churn::not_one"));
-        assert_eq!(failed_test("test churn::not_one ... ok"), None);
-        assert_eq!(failed_test("test result: FAILED. 1 passed; 1 failed"), None);
-    }
 }

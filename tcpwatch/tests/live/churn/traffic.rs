@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -128,11 +128,11 @@ impl Traffic {
 }
 
 /// Whether a server of these tests has this address.
-pub fn is_ours(address: Ipv4Addr) -> bool {
-    matches!(address.octets(), [127, lane, ..] if lane > 0)
+pub fn is_ours(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V4(address) if matches!(address.octets(), [127, lane, ..] if lane > 0))
 }
 
-fn address(lane: u8, made: u32) -> std::net::IpAddr {
+fn address(lane: u8, made: u32) -> IpAddr {
     let block = u16::try_from(made / PER_ADDRESS).expect("not that many");
     let [high, low] = block.to_be_bytes();
     Ipv4Addr::new(127, 1 + lane, high, low).into()

@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use rustix::mount::{MountFlags, mount};
@@ -49,12 +50,17 @@ impl Withheld {
         fs::write(instance.join(EVENT), "1")
     }
 
-    /// The tests' transitions made so far while process 1 was current, in the cells where they belong.
+    /// Transitions made so far while process 1 was current, of connections with an address that `is_ours`.
+    pub fn transitions(&self, is_ours: impl Fn(IpAddr) -> bool) -> Vec<(TcpState, TcpState)> {
+        let Some(instance) = &self.instance else { return Vec::new() };
+        let trace = fs::read_to_string(instance.join("trace")).expect("read what ftrace recorded");
+        trace.lines().filter_map(|line| transition(line, &is_ours)).collect()
+    }
+
+    /// Those of the churn, in the cells where they belong.
     pub fn cells(&self) -> cell::Row {
         let mut cells = [0; cell::CELLS];
-        let Some(instance) = &self.instance else { return cells };
-        let trace = fs::read_to_string(instance.join("trace")).expect("read what ftrace recorded");
-        for (from, to) in trace.lines().filter_map(transition) {
+        for (from, to) in self.transitions(is_ours) {
             cells[judge(from, to).cell.expect("a legal transition")] += 1;
         }
         cells
@@ -72,10 +78,14 @@ impl Drop for Withheld {
 }
 
 /// The states in a line of the trace, if it is of a connection that these tests made.
-fn transition(line: &str) -> Option<(TcpState, TcpState)> {
+fn transition(line: &str, is_ours: impl Fn(IpAddr) -> bool) -> Option<(TcpState, TcpState)> {
     let value = |name: &str| line.split_whitespace().find_map(|word| word.strip_prefix(name));
-    let addresses = [value("saddr=")?, value("daddr=")?];
-    if !addresses.iter().any(|address| address.parse().is_ok_and(is_ours)) {
+    let is_ours = |name| {
+        let address = value(name).and_then(|address| address.parse::<IpAddr>().ok());
+        address.is_some_and(|address| is_ours(address.to_canonical()))
+    };
+    // IPv6 ones have zeros where the others' addresses are.
+    if !["saddr=", "daddr=", "saddrv6=", "daddrv6="].into_iter().any(is_ours) {
         return None;
     }
     let state = |name| TcpState::parse(value(name)?.strip_prefix("TCP_")?);
