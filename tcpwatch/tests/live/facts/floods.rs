@@ -14,6 +14,7 @@ use crate::support::netns::Netns;
 use crate::support::peer::Peer;
 use crate::support::sock;
 use crate::support::tun::{Tun, kernel_ip};
+use crate::support::work::{Work, meanwhile};
 
 const TICK: Duration = Duration::from_secs(1);
 const CLIENTS: usize = 4;
@@ -107,41 +108,29 @@ fn heavy_thousands_of_real_connections_a_second_are_fine() {
     let ns = Netns::new("busy");
     let (listener, address) = listen(&ns, Ipv4Addr::LOCALHOST.into(), 512);
     let mut watch = Watch::on(&ns);
-    let (stop, made) = (AtomicBool::new(false), AtomicU64::new(0));
-    let mut all = Vec::new();
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while let Ok((accepted, _)) = listener.accept() {
-                drop(accepted);
-                if stop.load(Ordering::Relaxed) {
-                    break;
-                }
+    let made = AtomicU64::new(0);
+    let serve = |stop: &AtomicBool| {
+        // Clients that wait are served also when it is over.
+        while sock::accept(&listener, TICK).is_ok() || !stop.load(Ordering::Relaxed) {}
+    };
+    let call = |stop: &AtomicBool| {
+        ns.run(|| {
+            while !stop.load(Ordering::Relaxed) {
+                let mut client = TcpStream::connect(address).expect("it listens");
+                // Until the server has closed, so that no queue builds up.
+                let _ = client.read(&mut [0]);
+                made.fetch_add(1, Ordering::Relaxed);
             }
         });
-        let (ns, stop, made) = (&ns, &stop, &made);
-        let clients = [(); CLIENTS].map(|()| {
-            scope.spawn(move || {
-                ns.run(|| {
-                    while !stop.load(Ordering::Relaxed) {
-                        let mut client = TcpStream::connect(address).expect("it listens");
-                        // Until the server has closed, so that no queue builds up.
-                        let _ = client.read(&mut [0]);
-                        made.fetch_add(1, Ordering::Relaxed);
-                    }
-                });
-            })
-        });
-        for _ in 0..5 {
+    };
+    let mut works: Vec<&Work<'_>> = vec![&serve];
+    works.extend([&call as &Work<'_>; CLIENTS]);
+    let all: Vec<_> = meanwhile(&works, || {
+        let look = |_| {
             std::thread::sleep(TICK);
-            let found = watch.look();
-            all.extend(found);
-        }
-        stop.store(true, Ordering::Relaxed);
-        for client in clients {
-            client.join().expect("no panic");
-        }
-        // For the server to see that it is over.
-        let _last = ns.run(|| TcpStream::connect(address));
+            watch.look()
+        };
+        (0..5).flat_map(look).collect()
     });
     assert_eq!(told(&all), [], "{all:#?}");
     println!("{} connections", made.load(Ordering::Relaxed));

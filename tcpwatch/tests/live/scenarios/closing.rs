@@ -2,13 +2,13 @@
 
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tcpwatch::detect::Thresholds;
 use tcpwatch::finding::{Evidence, Finding, Kind};
 use tcpwatch_common::TcpState;
 
+use super::stalls::answering;
 use super::{Scene, count, of, owner};
 use crate::support::netns::Netns;
 use crate::support::peer::Peer;
@@ -134,22 +134,12 @@ fn peers_that_answer_and_never_let_go() {
     let (peers, streams): (Vec<_>, Vec<_>) = full(&tun, &ns, 8).into_iter().unzip();
     drop(streams);
     assert_eq!(ns.run(proc_states)[TcpState::FinWait1 as usize], 8);
-    let (stop, tun) = (AtomicBool::new(false), &tun);
-    std::thread::scope(|scope| {
-        let answering = scope.spawn(|| {
-            while !stop.load(Ordering::Relaxed) {
-                let Some(probe) = tun.recv(Duration::from_millis(50)) else { continue };
-                // There is still no room, says each.
-                peers.iter().filter(|peer| peer.remote == probe.src).for_each(Peer::ack);
-            }
-        });
-        let found = scene.expect(&ns, Kind::ClosingStuck, |found| count(found, "aged") == 8);
-        stop.store(true, Ordering::Relaxed);
-        answering.join().expect("no panic");
-        assert_eq!(found.seen.evidence[0], ("state", Evidence::Text("fin_wait1".into())));
-        assert_eq!(count(&found, "unsent_bytes"), 8 * 8, "with the FINs");
-        scene.recording.replays_the_same(&scene.thresholds, &found.id);
-    });
+    // There is still no room, says each.
+    let found =
+        answering(&tun, &peers, || scene.expect(&ns, Kind::ClosingStuck, |found| count(found, "aged") == 8));
+    assert_eq!(found.seen.evidence[0], ("state", Evidence::Text("fin_wait1".into())));
+    assert_eq!(count(&found, "unsent_bytes"), 8 * 8, "with the FINs");
+    scene.recording.replays_the_same(&scene.thresholds, &found.id);
 }
 
 #[test]

@@ -9,13 +9,14 @@ use tcpwatch::finding::Kind;
 use tcpwatch::model::listeners::Drops;
 use tcpwatch_common::TcpState;
 
-use super::{Scene, TICK, Work, count, meanwhile, owner};
+use super::{Scene, TICK, count, owner};
 use crate::support::link::has_ipv6;
 use crate::support::netns::Netns;
 use crate::support::peer::Peer;
 use crate::support::sock;
 use crate::support::states::proc_states;
 use crate::support::tun::{Tun, kernel_ip};
+use crate::support::work::{Work, meanwhile};
 
 const BACKLOG: i32 = 64;
 const TIMEOUT: Duration = Duration::from_secs(10);

@@ -10,13 +10,16 @@ use tcpwatch::model::Model;
 use tcpwatch::sample::Sample;
 use tcpwatch_common::cell;
 
-use super::{Scene, Work, meanwhile};
+use super::Scene;
 use crate::churn::withheld::Withheld;
 use crate::support::netns::Netns;
 use crate::support::sock;
+use crate::support::work::{Work, meanwhile};
 
 const LENGTH: Duration = Duration::from_mins(1);
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// Nobody calls for so long only when all clients have gone.
+const PAUSE: Duration = Duration::from_secs(1);
 const SOON: Duration = Duration::from_millis(50);
 /// Connections a second of each client.
 const RATE: u32 = 500;
@@ -58,8 +61,13 @@ impl Place {
     }
 
     fn serve(&self, number: usize, stop: &AtomicBool) {
-        while !stop.load(Ordering::Relaxed) {
-            let Ok((mut stream, _)) = sock::accept(&self.listeners[number], SOON) else { continue };
+        loop {
+            let (mut stream, _) = match sock::accept(&self.listeners[number], PAUSE) {
+                Ok(accepted) => accepted,
+                // Only then: clients that wait are served also when it is over.
+                Err(_) if stop.load(Ordering::Relaxed) => return,
+                Err(_) => continue,
+            };
             stream.set_read_timeout(Some(TIMEOUT)).expect("an option");
             let mut ending = [0];
             stream.read_exact(&mut ending).expect("a request");

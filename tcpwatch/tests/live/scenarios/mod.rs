@@ -32,7 +32,6 @@ mod pressure;
 mod replay;
 mod stalls;
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tcpwatch::detect::{Detectors, Findings, Thresholds, plan};
@@ -241,28 +240,4 @@ fn count(finding: &Finding, name: &str) -> u64 {
 /// The pid of the process that a finding names.
 fn owner(finding: &Finding) -> Option<u32> {
     finding.seen.subject.owner.as_ref().map(|owner| owner.pid)
-}
-
-/// Tells others to stop, also when a test fails: threads that were started for it are waited for.
-struct Stop<'a>(&'a AtomicBool);
-
-impl Drop for Stop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-/// What goes on until it is told to stop.
-type Work<'a> = dyn Fn(&AtomicBool) + Sync + 'a;
-
-/// Has `others` work while `act` does.
-fn meanwhile<T>(others: &[&Work<'_>], act: impl FnOnce() -> T) -> T {
-    let stop = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        for other in others {
-            scope.spawn(|| other(&stop));
-        }
-        let _stop = Stop(&stop);
-        act()
-    })
 }

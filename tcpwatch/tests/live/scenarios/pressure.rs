@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use tcpwatch::finding::{Finding, Kind};
 use tcpwatch::model::listeners::Drops;
 
-use super::{Scene, TICK, count, meanwhile, owner};
+use super::{Scene, TICK, count, owner};
 use crate::support::netns::Netns;
 use crate::support::peer::Peer;
 use crate::support::segment::{ACK, FIN, SYN};
 use crate::support::sock;
 use crate::support::tun::{Tun, kernel_ip, peer_ip};
+use crate::support::work::meanwhile;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 const SOON: Duration = Duration::from_millis(50);

@@ -17,6 +17,7 @@ use crate::support::segment::ACK;
 use crate::support::sock;
 use crate::support::states::proc_states;
 use crate::support::tun::{Tun, peer_ip};
+use crate::support::work::meanwhile;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 const AGE: Duration = Duration::from_secs(3);
@@ -29,21 +30,14 @@ fn impatient() -> Thresholds {
 }
 
 /// Answers every probe of the kernel as its peer says, while something is done.
-fn answering<T>(tun: &Tun, peers: &[Peer<'_>], act: impl FnOnce() -> T) -> T {
-    let stop = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let answering = scope.spawn(|| {
-            while !stop.load(Ordering::Relaxed) {
-                let Some(probe) = tun.recv(Duration::from_millis(50)) else { continue };
-                peers.iter().filter(|peer| peer.remote == probe.src).for_each(Peer::ack);
-            }
-        });
-        // Also when it panics, or the other would never end.
-        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(act));
-        stop.store(true, Ordering::Relaxed);
-        answering.join().expect("no panic");
-        done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
+pub(super) fn answering<T>(tun: &Tun, peers: &[Peer<'_>], act: impl FnOnce() -> T) -> T {
+    let answer = |stop: &AtomicBool| {
+        while !stop.load(Ordering::Relaxed) {
+            let Some(probe) = tun.recv(Duration::from_millis(50)) else { continue };
+            peers.iter().filter(|peer| peer.remote == probe.src).for_each(Peer::ack);
+        }
+    };
+    meanwhile(&[&answer], act)
 }
 
 #[test]

@@ -20,3 +20,4 @@ pub mod segment;
 pub mod sock;
 pub mod states;
 pub mod tun;
+pub mod work;

@@ -8,13 +8,16 @@ use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 use rustix::thread::{move_into_link_name_space, unshare_unsafe};
 use std::collections::HashMap;
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 const DIR: &str = "/run/netns";
 static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -26,7 +29,11 @@ pub struct Netns {
     name: String,
     path: PathBuf,
     file: File,
+    _watchdog: Sender<()>,
 }
+
+/// No test lasts so long, not even in a guest. One that does waits for what will never come, and all others for it.
+const LONGEST: Duration = Duration::from_mins(8);
 
 impl Netns {
     /// Makes /run/netns/tw-PID-N-HINT, with the loopback device up.
@@ -50,7 +57,8 @@ impl Netns {
             });
         });
         let file = File::open(&path).unwrap_or_else(|e| panic!("open {}: {e}", path.display()));
-        Netns { name, path, file }
+        let watchdog = watchdog(name.clone());
+        Netns { name, path, file, _watchdog: watchdog }
     }
 
     /// The name, for `ip netns exec NAME`.
@@ -130,6 +138,19 @@ impl Drop for Netns {
             removed.unwrap_or_else(|e| panic!("remove {}: {e}", self.path.display()));
         }
     }
+}
+
+/// Ends the whole run when what it returns is still there after [`LONGEST`].
+fn watchdog(name: String) -> Sender<()> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        if receiver.recv_timeout(LONGEST) == Err(RecvTimeoutError::Timeout) {
+            let mut stderr = std::io::stderr();
+            let _ = writeln!(stderr, "the test that made {name} is not over after {LONGEST:?}: it hangs");
+            std::process::abort();
+        }
+    });
+    sender
 }
 
 /// Runs `f` in the namespace `ns`, on a thread of its own, and passes on its panic.
