@@ -1,8 +1,7 @@
 //! Many short connections at once: not one transition may be lost, whatever interrupts what.
 
 mod limits;
-mod traffic;
-pub mod withheld;
+pub mod traffic;
 
 use std::collections::HashMap;
 use std::net::{TcpListener, TcpStream};
@@ -18,8 +17,8 @@ use tcpwatch_common::names::program::TRANSITION_FOURTH;
 
 use crate::held::figures::{PATIENCE, PAUSE, Watcher, assert_nothing_lost, edge, losses, sample, small};
 use crate::support::netns::Netns;
-use traffic::{Traffic, is_small, steer};
-use withheld::Withheld;
+use crate::support::withheld::Withheld;
+use traffic::{Traffic, is_ours, is_small, steer};
 
 /// One test at a time keeps all CPUs busy.
 fn alone() -> MutexGuard<'static, ()> {
@@ -88,9 +87,9 @@ fn is_exact(watcher: &mut Watcher<Live>, at_first: &[(&Netns, [u64; 4])], withhe
         }
         if counted == made {
             // Something else than these four may still be missing.
-            return !may_lose(&report) && withheld.cells() == [0; cell::CELLS];
+            return !may_lose(&report) && withheld.cells(is_ours) == [0; cell::CELLS];
         }
-        let missing = ours(&withheld.cells());
+        let missing = ours(&withheld.cells(is_ours));
         add(&mut counted, missing);
         if counted == made {
             println!("this host withholds process 1 from programs: {missing:?} of {made:?} are missing");
@@ -178,7 +177,7 @@ fn sockets_are_met_exactly_once_however_busy_they_are_at_the_start() {
         watcher.report();
         let made: u32 = traffic.into_iter().map(Traffic::stop).sum();
         let report = watcher.report();
-        if withheld.cells() != [0; cell::CELLS] || may_lose(&report) {
+        if withheld.cells(is_ours) != [0; cell::CELLS] || may_lose(&report) {
             println!(
                 "round {round} shows nothing, as this host may keep something back: {}",
                 losses(&report)

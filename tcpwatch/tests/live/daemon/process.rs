@@ -221,11 +221,10 @@ impl Held {
 
     /// Those that the kernel still has. It never gives an id again soon.
     pub fn left(&self) -> Self {
-        let programs: Vec<u32> =
-            aya::programs::loaded_programs().map(|program| program.expect("list programs").id()).collect();
-        let maps: Vec<u32> = aya::maps::loaded_maps().map(|map| map.expect("list maps").id()).collect();
-        let links: Vec<u32> =
-            aya::programs::loaded_links().map(|link| link.expect("list links").id()).collect();
+        // What is freed while it is listed is not there.
+        let programs: Vec<u32> = aya::programs::loaded_programs().flatten().map(|one| one.id()).collect();
+        let maps: Vec<u32> = aya::maps::loaded_maps().flatten().map(|one| one.id()).collect();
+        let links: Vec<u32> = aya::programs::loaded_links().flatten().map(|one| one.id()).collect();
         let among = |held: &[u32], all: &[u32]| held.iter().copied().filter(|id| all.contains(id)).collect();
         Self {
             programs: among(&self.programs, &programs),

@@ -11,9 +11,10 @@ use tcpwatch::sample::Sample;
 use tcpwatch_common::cell;
 
 use super::Scene;
-use crate::churn::withheld::Withheld;
+use crate::churn::traffic::is_ours;
 use crate::support::netns::Netns;
 use crate::support::sock;
+use crate::support::withheld::Withheld;
 use crate::support::work::{Work, meanwhile};
 
 const LENGTH: Duration = Duration::from_mins(1);
@@ -192,7 +193,7 @@ fn a_minute_of_heavy_traffic_in_which_nothing_is_wrong() {
         let (sample, findings) = scene.tick();
         longest = longest.max(scene.took);
         let report = model.apply(Sample::clone(&sample));
-        let is_withheld = withheld.cells() != [0; cell::CELLS] || lost(&sample).2 > 0;
+        let is_withheld = withheld.cells(is_ours) != [0; cell::CELLS] || lost(&sample).2 > 0;
         let found = about(&findings.open, &places);
         let is_explained = |finding: &&&Finding| is_withheld && finding.seen.kind == Kind::IllegalTransition;
         assert!(found.iter().all(|finding| is_explained(&finding)), "{found:#?}");

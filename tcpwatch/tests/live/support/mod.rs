@@ -20,4 +20,5 @@ pub mod segment;
 pub mod sock;
 pub mod states;
 pub mod tun;
+pub mod withheld;
 pub mod work;

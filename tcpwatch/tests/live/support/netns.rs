@@ -1,6 +1,7 @@
 //! Network namespaces with a name in /run/netns, as `ip netns add` makes them.
 
 use super::link;
+use super::withheld::Withheld;
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use rustix::mount::{mount, mount_bind, mount_bind_recursive, mount_change, unmount};
@@ -30,6 +31,7 @@ pub struct Netns {
     path: PathBuf,
     file: File,
     _watchdog: Sender<()>,
+    withheld: Withheld,
 }
 
 /// No test lasts so long, not even in a guest. One that does waits for what will never come, and all others for it.
@@ -58,7 +60,7 @@ impl Netns {
         });
         let file = File::open(&path).unwrap_or_else(|e| panic!("open {}: {e}", path.display()));
         let watchdog = watchdog(name.clone());
-        Netns { name, path, file, _watchdog: watchdog }
+        Netns { name, path, file, _watchdog: watchdog, withheld: Withheld::watch() }
     }
 
     /// The name, for `ip netns exec NAME`.
@@ -132,8 +134,12 @@ impl Drop for Netns {
     fn drop(&mut self) {
         let unmounted = unmount(&self.path, UnmountFlags::DETACH);
         let removed = fs::remove_file(&self.path);
-        // A test that failed already has something better to say.
-        if !thread::panicking() {
+        if thread::panicking() {
+            // A test that failed already has something better to say, but for this: the runner looks for it.
+            for event in self.withheld.events() {
+                println!("withheld from every program: {event}");
+            }
+        } else {
             unmounted.unwrap_or_else(|e| panic!("unmount {}: {e}", self.path.display()));
             removed.unwrap_or_else(|e| panic!("remove {}: {e}", self.path.display()));
         }
