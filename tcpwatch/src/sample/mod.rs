@@ -172,6 +172,27 @@ impl RingSample {
 }
 
 impl Sample {
+    /// One in which nothing is known but when it was taken, and by what.
+    pub fn empty(at: SystemTime, elapsed: Duration, source: SourceKind) -> Self {
+        Self {
+            at,
+            elapsed,
+            source,
+            namespaces: Vec::new(),
+            host: None,
+            reset_reasons: Vec::new(),
+            listeners: Vec::new(),
+            remotes: Vec::new(),
+            processes: BTreeMap::new(),
+            limits: HostLimits::default(),
+            programs: Vec::new(),
+            lost_fields: Vec::new(),
+            ring: RingSample::default(),
+            problems: Vec::new(),
+            kernel_memory: None,
+        }
+    }
+
     /// Transitions that happened and were counted by no program.
     pub fn missed_transitions(&self) -> u64 {
         let missed = |name| self.programs.iter().find(|program| program.name == name).map_or(0, |p| p.missed);
