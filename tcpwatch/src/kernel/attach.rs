@@ -90,7 +90,11 @@ pub const PROGRAMS: [Program; 12] = [
         hook: Hook::Iterator("task_file"),
         lost: Some("owners of accepted sockets, and of those older than the daemon"),
     },
-    Program { name: program::POLL, hook: Hook::Call, lost: Some("SYN queues of listeners") },
+    Program {
+        name: program::POLL,
+        hook: Hook::Call,
+        lost: Some("listeners: queues, limits and drops; and for how long connections are silent or stalled"),
+    },
 ];
 
 /// Those that it also loads where tasks can be preempted in the middle of a tracepoint.
