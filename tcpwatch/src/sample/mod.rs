@@ -199,4 +199,11 @@ impl Sample {
         let recovered = self.host.as_ref().map_or(0, |host| host.nested);
         missed(tcpwatch_common::names::program::TRANSITION).saturating_sub(recovered)
     }
+
+    /// Sockets that the last surveys had no group for; `None` if no namespace was surveyed.
+    pub fn ungrouped(&self) -> Option<u64> {
+        let alive = self.namespaces.iter().filter(|namespace| namespace.is_alive);
+        let surveys = alive.filter_map(|namespace| namespace.survey.as_ref());
+        surveys.map(|survey| survey.folded).reduce(|all, folded| all + folded)
+    }
 }
