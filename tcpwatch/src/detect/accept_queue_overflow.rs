@@ -56,6 +56,7 @@ fn overflow(
     Some(Candidate {
         kind: Kind::AcceptQueueOverflow,
         key: backlog::key(service),
+        earlier: Vec::new(),
         severity: if certain + shared >= limits.critical_drops {
             Severity::Critical
         } else {

@@ -34,6 +34,7 @@ fn overflow(
     Some(Candidate {
         kind: Kind::SynQueueOverflow,
         key: backlog::key(service),
+        earlier: Vec::new(),
         severity: if drops >= limits.critical_drops { Severity::Critical } else { Severity::Warning },
         verdict: None,
         confidence: 0.95,

@@ -148,6 +148,7 @@ fn finding(kind: Kind) -> Finding {
         seen: Candidate {
             kind,
             key: "x".into(),
+            earlier: Vec::new(),
             severity: Severity::Warning,
             verdict: None,
             subject: Subject::default(),

@@ -339,6 +339,7 @@ fn finding(kind: Kind, severity: Severity, process: Option<&str>, port: Option<u
     let seen = Candidate {
         kind,
         key: String::new(),
+        earlier: Vec::new(),
         severity,
         verdict: None,
         subject: Subject {
