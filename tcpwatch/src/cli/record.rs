@@ -188,6 +188,7 @@ fn cut(args: &ExportArgs) -> Result<Outcome> {
 fn record_to(args: &RecordArgs, to: &Path) -> Result<Outcome> {
     let config = Config::load(args.config.as_deref())?;
     let values = config.values();
+    let stop = trace::stop_flag()?;
     // Before anything is attached: it may not be possible.
     let mut output = Output::create(to)?;
     let (tell, rare) = std::sync::mpsc::channel();
@@ -196,7 +197,6 @@ fn record_to(args: &RecordArgs, to: &Path) -> Result<Outcome> {
     let now = SystemTime::now();
     output.put(now, &Item::Start(daemon::start(args.tick)))?;
     output.put(now, &Item::Config(config::print(&values)))?;
-    let stop = trace::stop_flag()?;
     let end = args.time.map(|time| Instant::now() + time);
     let mut detectors = Detectors::default();
     let mut next = Instant::now();
