@@ -30,7 +30,7 @@ mod healthy;
 mod living;
 mod owners;
 mod pressure;
-mod replay;
+pub(crate) mod replay;
 mod stalls;
 
 use std::time::{Duration, Instant};

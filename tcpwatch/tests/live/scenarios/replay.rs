@@ -9,7 +9,7 @@ use tcpwatch::sample::Sample;
 
 /// What was recorded, and what was said.
 #[derive(Default)]
-pub(super) struct Recording {
+pub(crate) struct Recording {
     encoder: Encoder,
     bytes: Vec<u8>,
     said: Vec<Findings>,
@@ -17,7 +17,7 @@ pub(super) struct Recording {
 }
 
 impl Recording {
-    pub(super) fn take(&mut self, sample: &Arc<Sample>, findings: &Findings) {
+    pub(crate) fn take(&mut self, sample: &Arc<Sample>, findings: &Findings) {
         let is_taken = self.encoder.put(sample.at, &Item::Sample(Arc::clone(sample)), &mut self.bytes);
         assert!(is_taken, "a sample is too large");
         self.said.push(findings.clone());
@@ -27,7 +27,7 @@ impl Recording {
     /// Every finding at every tick: id, since, evidence and all else. A scene that found nothing has nothing to say
     /// again.
     #[track_caller]
-    pub(super) fn replays_the_same(&self, thresholds: &Thresholds) {
+    pub(crate) fn replays_the_same(&self, thresholds: &Thresholds) {
         let opened: Vec<&str> =
             self.said.iter().flat_map(|said| &said.opened_now).map(|finding| finding.id.as_str()).collect();
         if opened.is_empty() {
