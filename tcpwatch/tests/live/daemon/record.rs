@@ -207,3 +207,26 @@ fn broken_recordings_are_replayed_as_far_as_they_go() {
     assert_eq!(torn.status.code(), Some(0));
     assert!(String::from_utf8_lossy(&torn.stderr).contains("is torn"), "{torn:?}");
 }
+
+#[test]
+fn recordings_of_other_hosts_are_refused_with_what_to_do() {
+    if !process::is_there() {
+        return;
+    }
+    let scratch = Directory::new("remote");
+    let file = scratch.file("x.tcpw");
+    let remote = "http://db1:9717";
+    for args in [
+        &["record", "--remote", remote][..],
+        &["record", "--to", &file, "--remote", remote],
+        &["record", "export", "-o", &file, "--remote", remote],
+    ] {
+        let done = output(args);
+        let told = String::from_utf8_lossy(&done.stderr);
+        assert_eq!(done.status.code(), Some(64), "{args:?}: {told}");
+        assert!(told.contains(remote) && told.contains("record export -o FILE"), "{args:?}: {told}");
+        assert!(done.stdout.is_empty() && !std::path::Path::new(&file).exists(), "{args:?}");
+    }
+    let help = fine(&["record", "--help"]);
+    assert!(help.contains("on the host that they are of") && !help.contains("--remote"), "{help}");
+}
