@@ -8,6 +8,8 @@ use aya::programs::{BtfTracePoint, Iter, RawTracePoint};
 use aya::{Btf, Ebpf};
 use tcpwatch_common::names::program;
 
+use super::signals;
+
 /// How a program gets to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hook {
@@ -169,6 +171,11 @@ fn status(program: &Program, attached: anyhow::Result<RawFd>) -> ProgramStatus {
 }
 
 fn load(ebpf: &mut Ebpf, btf: &Btf, program: &Program) -> anyhow::Result<RawFd> {
+    // Each by itself, so that nobody waits long who wants to stop.
+    signals::held_back(|| load_now(ebpf, btf, program))
+}
+
+fn load_now(ebpf: &mut Ebpf, btf: &Btf, program: &Program) -> anyhow::Result<RawFd> {
     let loaded = ebpf
         .program_mut(program.name)
         .ok_or_else(|| anyhow::anyhow!("the eBPF object has no program {}", program.name))?;
