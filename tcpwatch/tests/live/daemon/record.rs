@@ -94,7 +94,13 @@ fn what_the_daemon_said_is_said_again() {
     let then = fine(&["replay", &flight, "--at", since]);
     assert!(then.contains("findings open") && then.contains(said["id"].as_str().expect("an id")), "{then}");
     let page = fine(&["replay", &flight, "--as", "metrics"]);
-    assert!(page.contains("tcpwatch_findings_total{kind=\"close_wait_buildup\"} 1\n"), "{page}");
+    // Other programs on this host may make the same trouble.
+    let is_leak = |line: &&Value| line["type"] == "opened" && line["finding"]["kind"] == "close_wait_buildup";
+    let leaks = told.iter().filter(is_leak).count();
+    assert!(
+        page.contains(&format!("tcpwatch_findings_total{{kind=\"close_wait_buildup\"}} {leaks}\n")),
+        "{page}"
+    );
     let strict = File::new("strict", "[close_wait_buildup]\nmin_count = 1000\n");
     let other = fine(&["replay", &flight, "--config", strict.path()]);
     assert!(!other.contains(said["id"].as_str().expect("an id")), "{other}");
