@@ -1,7 +1,8 @@
 //! Wires the daemon: a listener, a source, a thread that samples on its tick, and the server that shows it.
 //!
-//! The listener comes first, so that a taken port is found out before anything is attached; privileges go as soon as
-//! everything is attached and before any other thread starts.
+//! Signals come first, so that none ends the daemon half-way with something left behind; then the listener, so that a
+//! taken port is found out before anything is attached. Privileges go as soon as everything is attached and before any
+//! other thread starts.
 
 mod local;
 mod recording;
@@ -58,8 +59,21 @@ pub enum Socket {
     Off,
 }
 
-/// Runs until `shutdown` completes.
-pub fn run(settings: &Settings, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<()> {
+/// Runs until what `stop` gives completes. `stop` is called first, inside the runtime.
+pub fn run<S>(settings: &Settings, stop: impl FnOnce() -> Result<S>) -> Result<()>
+where
+    S: Future<Output = ()> + Send + 'static,
+{
+    // It has no thread but this one, which does not run it before everything is attached: signals wait until then.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("start the asynchronous runtime")?;
+    let shutdown = {
+        let _inside = runtime.enter();
+        follow_hangups(Arc::clone(&settings.config))?;
+        stop()?
+    };
     let listener = bind(settings.listen)?;
     let address = listener.local_addr().context("read the address that was bound")?;
     let (local, _file) = bind_local(&settings.socket)?.map(Local::into_parts).unzip();
@@ -75,7 +89,7 @@ pub fn run(settings: &Settings, shutdown: impl Future<Output = ()> + Send + 'sta
         .name("sampler".into())
         .spawn(move || sample(source, &publisher, tick, &config, recording))
         .context("start the sampling thread")?;
-    let served = serve_until(listener, local, feed.clone(), Arc::clone(&settings.config), shutdown);
+    let served = runtime.block_on(serve_until(listener, local, feed.clone(), shutdown));
     feed.stop();
     // A panic there has been reported by its own thread.
     let sampled = sampler.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the sampling thread panicked")));
@@ -245,31 +259,28 @@ fn report_once(error: &SourceError, failing: &mut bool) {
     *failing = true;
 }
 
-fn serve_until(
+/// Reads the configuration again at each SIGHUP, until the runtime ends.
+fn follow_hangups(config: Arc<Config>) -> Result<()> {
+    let mut hangup = signal(SignalKind::hangup()).context("listen for SIGHUP")?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            reload(&config);
+        }
+    });
+    Ok(())
+}
+
+async fn serve_until(
     listener: TcpListener,
     local: Option<UnixListener>,
     feed: Feed,
-    config: Arc<Config>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("start the asynchronous runtime")?;
     let own = Own { usage: self_usage, settings: source::settings };
-    runtime.block_on(async {
-        let listener = tokio::net::TcpListener::from_std(listener).context("use the listening socket")?;
-        let local = local.map(tokio::net::UnixListener::from_std).transpose();
-        let local = local.context("use the local socket")?;
-        let mut hangup = signal(SignalKind::hangup()).context("listen for SIGHUP")?;
-        // It ends with the runtime.
-        tokio::spawn(async move {
-            while hangup.recv().await.is_some() {
-                reload(&config);
-            }
-        });
-        serve::serve(listener, local, feed, own, shutdown).await.context("serve HTTP")
-    })
+    let listener = tokio::net::TcpListener::from_std(listener).context("use the listening socket")?;
+    let local = local.map(tokio::net::UnixListener::from_std).transpose();
+    let local = local.context("use the local socket")?;
+    serve::serve(listener, local, feed, own, shutdown).await.context("serve HTTP")
 }
 
 /// What a new configuration changes takes effect at the next tick.

@@ -110,6 +110,8 @@ pub struct Candidate {
     pub kind: Kind,
     /// Tells this subject from others of the same kind and stays the same while the trouble lasts.
     pub key: String,
+    /// Keys under which the same was seen while its owner was not known: what was opened so goes on.
+    pub earlier: Vec<String>,
     pub severity: Severity,
     /// A kind can have several readings, such as `flood` or `burst`.
     pub verdict: Option<&'static str>,
@@ -125,13 +127,34 @@ pub struct Candidate {
     pub verify: Vec<String>,
 }
 
+impl Candidate {
+    pub fn id(&self) -> String {
+        self.id_of(&self.key)
+    }
+
+    fn id_of(&self, key: &str) -> String {
+        format!("{}:{key}", self.kind.name())
+    }
+}
+
 /// A candidate that has been found, with its history.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
-    /// `kind:key`.
+    /// `kind:key`, as it was when the finding was opened.
     pub id: String,
     pub since: SystemTime,
     pub closed: Option<SystemTime>,
     /// As it was seen last.
     pub seen: Candidate,
+}
+
+impl Finding {
+    /// Whether this is the same trouble: seen as it was opened or as it was last, or with its owner, who was not known.
+    pub fn is(&self, candidate: &Candidate) -> bool {
+        let (id, last) = (candidate.id(), self.seen.id());
+        let was_named = last != self.id;
+        id == last
+            || id == self.id
+            || (!was_named && candidate.earlier.iter().any(|key| candidate.id_of(key) == self.id))
+    }
 }

@@ -47,7 +47,8 @@ fn holders(ctx: *mut IterContext) -> i32 {
     }
     let Some(result) = SURVEY_RESULT.get_ptr_mut(0) else { return 0 };
     // The address of a socket is a plain number here, so the fixed place must be one too: see `Typed::identity`.
-    // SAFETY: a word of the map that nothing else uses.
+    // SAFETY: a word of the map in which else only ticks are told. Both are asked for by the one thread that samples,
+    // which has read the ticks before it walks.
     let identity = sock.wrapping_sub(launder(origin(), unsafe { &mut (*result)[1] }));
     let pid: u32 = Typed(task).load(Field::TaskGroup);
     let pass = SURVEY_REQUEST.get(0).map_or(0, |request| request.pass);

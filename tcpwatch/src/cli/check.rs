@@ -86,8 +86,8 @@ fn ask(client: &Client, args: &CheckArgs) -> Result<Answers> {
     let get = |path: &str| -> Result<Value, ClientError> { client.json(&format!("/api/v1/{path}{query}")) };
     let mut findings = get("findings")?;
     args.choice.retain(&mut findings)?;
-    let note = limits(&client.json("/api/v1/status")?)?;
-    Ok(Answers { findings, states: get("states")?, listeners: get("listeners")?, note })
+    let notes = limits(&client.json("/api/v1/status")?)?;
+    Ok(Answers { findings, states: get("states")?, listeners: get("listeners")?, notes })
 }
 
 /// Whether these arguments of tcpwatch ask for a check, right or wrong.

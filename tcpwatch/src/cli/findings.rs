@@ -114,18 +114,24 @@ pub(super) fn findings(args: &FindingsArgs) -> Result<Outcome> {
 }
 
 /// What a daemon cannot find, by its `/api/v1/status`. It fails if that is everything.
-pub(super) fn limits(status: &Value) -> Result<Option<String>> {
+pub(super) fn limits(status: &Value) -> Result<Vec<String>> {
     ensure!(
         status["source"] != "netlink",
         "the daemon works without eBPF, and findings need it; `tcpwatch doctor` on its host says what would help"
     );
-    let untracked = status["losses"]["untracked"].as_u64().filter(|count| *count > 0);
-    Ok(untracked.map(|count| {
+    let lost = |name: &str| status["losses"][name].as_u64().filter(|count| *count > 0);
+    let untracked = lost("untracked").map(|count| {
         format!(
             "{count} sockets were or are of unknown age, as the daemon's table was full: findings that need ages may \
              be missing. A larger `tcpwatch run --max-tracked` helps."
         )
-    }))
+    });
+    let ungrouped = lost("ungrouped").map(|count| {
+        format!(
+            "{count} sockets are in no group, as there are too many kinds of them: findings lack them, and may be missing."
+        )
+    });
+    Ok([untracked, ungrouped].into_iter().flatten().collect())
 }
 
 /// Where the daemon has them.
@@ -182,13 +188,19 @@ mod tests {
 
     #[test]
     fn what_a_daemon_cannot_find_is_told() {
-        let status =
-            |source: &str, untracked: u64| json!({"source": source, "losses": {"untracked": untracked}});
-        assert_eq!(limits(&status("ebpf", 0)).expect("it can"), None);
-        assert!(
-            limits(&status("ebpf", 7)).expect("it can").is_some_and(|note| note.starts_with("7 sockets"))
-        );
-        assert!(limits(&status("netlink", 0)).is_err());
+        let status = |source: &str, untracked: Value, ungrouped: Value| json!({"source": source, "losses": {"untracked": untracked, "ungrouped": ungrouped}});
+        for (untracked, ungrouped, told) in [
+            (json!(0), json!(0), &[][..]),
+            (json!(0), Value::Null, &[]),
+            (json!(7), json!(0), &["7 sockets were or are of unknown age"]),
+            (json!(0), json!(8), &["8 sockets are in no group"]),
+            (json!(7), json!(8), &["7 sockets were or are of unknown age", "8 sockets are in no group"]),
+        ] {
+            let notes = limits(&status("ebpf", untracked, ungrouped)).expect("it can");
+            assert_eq!(notes.len(), told.len(), "{notes:?}");
+            assert!(notes.iter().zip(told).all(|(note, told)| note.starts_with(told)), "{notes:?}");
+        }
+        assert!(limits(&status("netlink", json!(0), json!(0))).is_err());
     }
 
     #[test]

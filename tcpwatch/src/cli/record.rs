@@ -13,7 +13,7 @@ use clap::{Args, Subcommand};
 
 use super::moment::{self, When};
 use super::run::parse_duration;
-use super::{Outcome, trace};
+use super::{BadUsage, Outcome, trace};
 use crate::causes::causes;
 use crate::config::{self, Config};
 use crate::daemon;
@@ -26,13 +26,19 @@ const EXAMPLES: &str = "\
 Examples:
   tcpwatch record --to incident.tcpw --for 10m              record for ten minutes, without the daemon
   tcpwatch record export --from 02:00 --to 04:00 -o night.tcpw
-  tcpwatch record export --from -1h -o hour.tcpw --redact   the last hour, without real addresses";
+  tcpwatch record export --from -1h -o hour.tcpw --redact   the last hour, without real addresses
+
+Recordings are made and cut out on the host that they are of, as a daemon's interface tells no samples. `tcpwatch replay
+FILE` shows them anywhere.";
 
 const EXPORT_EXAMPLES: &str = "\
 Examples:
   tcpwatch record export --from 02:00 --to 04:00 -o night.tcpw
   tcpwatch record export --from -1h -o hour.tcpw --redact
-  tcpwatch record export --in incident.tcpw -o redacted.tcpw --redact";
+  tcpwatch record export --in incident.tcpw -o redacted.tcpw --redact
+
+Recordings are made and cut out on the host that they are of, as a daemon's interface tells no samples. `tcpwatch replay
+FILE` shows them anywhere.";
 
 /// Before the first moment, so that detectors see there what they saw then.
 const LEAD: Duration = Duration::from_mins(2);
@@ -43,8 +49,10 @@ pub(super) struct RecordArgs {
     #[command(subcommand)]
     export: Option<Export>,
     /// The file to write; it must not exist yet.
-    #[arg(long, value_name = "FILE", required = true)]
+    #[arg(long, value_name = "FILE", required_unless_present = "remote")]
     to: Option<PathBuf>,
+    #[command(flatten)]
+    elsewhere: Elsewhere,
     /// How long; without it until it is stopped by Ctrl-C.
     #[arg(long = "for", value_name = "TIME", value_parser = moment::duration)]
     time: Option<Duration>,
@@ -57,6 +65,24 @@ pub(super) struct RecordArgs {
     /// Do not use eBPF: numbers of sockets by state only.
     #[arg(long)]
     netlink_only: bool,
+}
+
+/// Other commands have it, so it is asked for here as well.
+#[derive(Debug, Args)]
+struct Elsewhere {
+    #[arg(long, value_name = "URL", hide = true)]
+    remote: Option<String>,
+}
+
+impl Elsewhere {
+    fn refuse(&self) -> Result<(), BadUsage> {
+        let Some(remote) = &self.remote else { return Ok(()) };
+        Err(BadUsage(format!(
+            "cannot record from {remote}: a daemon's interface tells figures and findings, not the samples that a \
+             recording is made of. On that host run `tcpwatch record --to FILE`, or `tcpwatch record export -o FILE` \
+             for what its daemon has recorded, and copy the file; `tcpwatch replay FILE` shows it anywhere"
+        )))
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -81,14 +107,20 @@ struct ExportArgs {
     /// The file to write; it must not exist yet.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
+    #[command(flatten)]
+    elsewhere: Elsewhere,
     /// Replace addresses, users, containers and names of hosts and namespaces by others.
     #[arg(long)]
     redact: bool,
 }
 
 pub(super) fn record(args: &RecordArgs) -> Result<Outcome> {
+    args.elsewhere.refuse()?;
     match (&args.export, &args.to) {
-        (Some(Export::Export(export)), _) => cut(export),
+        (Some(Export::Export(export)), _) => {
+            export.elsewhere.refuse()?;
+            cut(export)
+        }
         (None, Some(to)) => record_to(args, to),
         (None, None) => bail!("give a file to write by --to FILE"),
     }
@@ -188,6 +220,7 @@ fn cut(args: &ExportArgs) -> Result<Outcome> {
 fn record_to(args: &RecordArgs, to: &Path) -> Result<Outcome> {
     let config = Config::load(args.config.as_deref())?;
     let values = config.values();
+    let stop = trace::stop_flag()?;
     // Before anything is attached: it may not be possible.
     let mut output = Output::create(to)?;
     let (tell, rare) = std::sync::mpsc::channel();
@@ -196,7 +229,6 @@ fn record_to(args: &RecordArgs, to: &Path) -> Result<Outcome> {
     let now = SystemTime::now();
     output.put(now, &Item::Start(daemon::start(args.tick)))?;
     output.put(now, &Item::Config(config::print(&values)))?;
-    let stop = trace::stop_flag()?;
     let end = args.time.map(|time| Instant::now() + time);
     let mut detectors = Detectors::default();
     let mut next = Instant::now();

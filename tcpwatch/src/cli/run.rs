@@ -96,26 +96,21 @@ pub(super) fn run(args: &RunArgs) -> Result<Outcome> {
         record_directory: args.record_dir.clone(),
         config: Arc::new(config),
     };
-    daemon::run(&settings, stop_signal())?;
+    daemon::run(&settings, stop_signal)?;
     log::info!("stopped, nothing is left in the kernel");
     Ok(Outcome::Fine)
 }
 
-/// Completes when the daemon is told to stop.
-pub(super) async fn stop_signal() {
-    let wait = async || -> Result<()> {
-        let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+/// Completes when somebody has told it to stop since this was called, inside a runtime.
+pub(super) fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static> {
+    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        Ok(())
-    };
-    if let Err(error) = wait().await {
-        log::error!("{error:#}: only SIGKILL stops this daemon");
-        std::future::pending::<()>().await;
-    }
+    })
 }
 
 /// `500ms`, `1s`, `2m` or a plain number of seconds.

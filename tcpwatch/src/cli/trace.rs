@@ -192,17 +192,23 @@ fn parse_ring(text: &str) -> Result<u32> {
     Ok(size)
 }
 
-/// Set when the user wants to stop.
+/// Set when the user wants to stop, from this call on.
 pub(super) fn stop_flag() -> Result<Arc<AtomicBool>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("start the asynchronous runtime")?;
+    let stopped = {
+        let _inside = runtime.enter();
+        super::run::stop_signal()?
+    };
     let stop = Arc::new(AtomicBool::new(false));
     let set = Arc::clone(&stop);
-    std::thread::Builder::new().name("signals".into()).spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        if let Ok(runtime) = runtime {
-            runtime.block_on(super::run::stop_signal());
-            set.store(true, Ordering::Relaxed);
-        }
-    })?;
+    let wait = move || {
+        runtime.block_on(stopped);
+        set.store(true, Ordering::Relaxed);
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(wait).context("start a thread for signals")?;
     Ok(stop)
 }
 

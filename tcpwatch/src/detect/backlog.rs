@@ -1,11 +1,30 @@
-//! What the detectors of listeners share: whom it concerns, and who has to change what about a queue's limit.
+//! What the detectors of listeners share: how many drops are trouble, whom it concerns, and who has to change what about
+//! a queue's limit.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use crate::detect::tell;
 use crate::finding::{Evidence, Subject};
 use crate::model::listeners::{RecentService, namespace, owner};
 use crate::sample::Sample;
+
+/// What overflows of either queue are measured by.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// Fewest drops.
+    pub drops: u64,
+    /// Within so much time.
+    pub within: Duration,
+    /// Drops from which it is critical.
+    pub critical_drops: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { drops: 1, within: Duration::from_secs(5), critical_drops: 10 }
+    }
+}
 
 pub(super) fn key(service: &RecentService<'_>) -> String {
     format!("{}:{}", service.netns, service.local)

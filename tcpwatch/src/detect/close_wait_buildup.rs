@@ -3,7 +3,7 @@
 //! The kernel waits for the application without limit, so these sockets stay until it closes them or ends, and each
 //! holds a file. *Never accepted* ones have not even been taken from the accept queue.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -104,6 +104,8 @@ struct Buildup<'a> {
     /// The service, if all are of one.
     listener: Option<std::net::SocketAddr>,
     largest: &'a Group,
+    /// The services whose sockets these are.
+    ports: BTreeSet<u16>,
     count: u64,
     aged: u64,
     oldest: Duration,
@@ -131,7 +133,13 @@ impl<'a> Buildup<'a> {
         let count = tell::sum(groups.iter().copied(), |group| group.count);
         let growth = tell::oldest_survey(window, namespace, APART).and_then(|then| {
             let now = namespace.survey.as_ref()?.elapsed;
-            let before = by_owner(&then.groups).remove(&(owner, never_accepted)).unwrap_or_default();
+            let mut before = by_owner(&then.groups);
+            let was_unnamed = |group: &Group| before.contains_key(&(Owner::Port(group.port), never_accepted));
+            if matches!(owner, Owner::Process(_)) && groups.iter().copied().any(was_unnamed) {
+                // Some of them may have been there and not have been known as this process's.
+                return None;
+            }
+            let before = before.remove(&(owner, never_accepted)).unwrap_or_default();
             let before = tell::sum(before, |group| group.count);
             let minutes = now.saturating_sub(then.elapsed).as_secs_f64() / 60.0;
             Some((number(count) - number(before)) / minutes)
@@ -144,6 +152,7 @@ impl<'a> Buildup<'a> {
             process: tell::process(sample, pid),
             listener: listener.map(|listener| listener.local),
             largest,
+            ports: groups.iter().map(|group| group.port).collect(),
             count,
             aged,
             oldest: tell::oldest(groups.iter().copied()),
@@ -172,13 +181,21 @@ impl<'a> Buildup<'a> {
         if is_near || is_soon { Severity::Critical } else { Severity::Warning }
     }
 
-    fn key(&self) -> String {
-        let owner = match self.owner {
+    fn key(&self, owner: Owner) -> String {
+        let owner = match owner {
             Owner::Process(pid) => format!("pid-{pid}"),
             Owner::Port(port) => format!("port-{port}"),
         };
         let suffix = if self.never_accepted { ":never_accepted" } else { "" };
         format!("{}:{owner}{suffix}", self.namespace.inode)
+    }
+
+    /// The keys of the same sockets while nobody knew whose they are.
+    fn earlier_keys(&self) -> Vec<String> {
+        match self.owner {
+            Owner::Process(_) => self.ports.iter().map(|port| self.key(Owner::Port(*port))).collect(),
+            Owner::Port(_) => Vec::new(),
+        }
     }
 
     fn evidence(&self) -> Vec<(&'static str, Evidence)> {
@@ -277,7 +294,8 @@ impl<'a> Buildup<'a> {
     fn candidate(self, limits: &Limits) -> Candidate {
         Candidate {
             kind: Kind::CloseWaitBuildup,
-            key: self.key(),
+            key: self.key(self.owner),
+            earlier: self.earlier_keys(),
             severity: self.severity(limits),
             verdict: Some(if self.never_accepted { "never_accepted" } else { "never_closed" }),
             subject: Subject {

@@ -185,6 +185,7 @@ impl Stuck<'_> {
         Candidate {
             kind: Kind::ClosingStuck,
             key: format!("{}:{orphan}{}:{}", namespace.inode, state.name(), self.port),
+            earlier: Vec::new(),
             severity: Severity::Warning,
             verdict: None,
             subject: Subject {

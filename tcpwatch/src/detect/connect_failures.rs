@@ -66,6 +66,7 @@ fn flag(lately: &Lately<'_>, ends: &Ends<'_>, limits: &Limits) -> Option<Candida
     Some(Candidate {
         kind: Kind::ConnectFailures,
         key: ends.key(),
+        earlier: Vec::new(),
         severity: if rate >= limits.critical_rate { Severity::Critical } else { Severity::Warning },
         verdict: Some(most.name()),
         confidence: 0.9,

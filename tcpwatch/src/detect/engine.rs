@@ -1,9 +1,10 @@
 //! The history of findings: when each began, when it ended.
 //!
 //! A finding opens at once, as detectors demand by themselves that a trouble lasts. It closes only after it has not
-//! been seen for a while, and one that comes back soon after is the same one again. Time is that of the samples.
+//! been seen for a while, and one that comes back soon after is the same one again, as is one whose owner becomes
+//! known. Time is that of the samples.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, SystemTime};
 
 use crate::finding::{Candidate, Finding, Kind};
@@ -74,7 +75,7 @@ impl Engine {
         let mut seen = by_id(seen);
         let closed_now = self.go_on(&mut seen, now, limits);
         let opened_now: Vec<Finding> =
-            seen.into_iter().map(|(id, candidate)| self.open(id, candidate, now, limits)).collect();
+            seen.into_iter().filter_map(|(id, candidate)| self.open(id, candidate, now, limits)).collect();
         self.forget(now);
         let mut open: Vec<Finding> = self.open.values().map(|open| open.finding.clone()).collect();
         open.sort_by(|a, b| b.seen.severity.cmp(&a.seen.severity).then(a.since.cmp(&b.since)));
@@ -89,8 +90,10 @@ impl Engine {
         now: Moment,
         limits: &Limits,
     ) -> Vec<Finding> {
-        for (id, open) in &mut self.open {
-            match seen.remove(id) {
+        let known: BTreeSet<String> =
+            self.open.values().flat_map(|open| [open.finding.id.clone(), open.finding.seen.id()]).collect();
+        for open in self.open.values_mut() {
+            match take(seen, &open.finding, &known) {
                 Some(mut candidate) => {
                     // Who it was is still so when the process or its listener has gone.
                     let known = &open.finding.seen.subject;
@@ -120,18 +123,23 @@ impl Engine {
         closed_now
     }
 
-    fn open(&mut self, id: String, seen: Candidate, now: Moment, limits: &Limits) -> Finding {
+    /// `None` for what is part of one that is open: the rest without an owner of what has one now.
+    fn open(&mut self, id: String, seen: Candidate, now: Moment, limits: &Limits) -> Option<Finding> {
+        if self.open.contains_key(&id) {
+            return None;
+        }
         let is_same = |closed: &Closed| {
-            closed.finding.id == id && now.elapsed.saturating_sub(closed.when) < limits.close_after
+            let is_young = now.elapsed.saturating_sub(closed.when) < limits.close_after;
+            is_young && closed.finding.is(&seen) && !self.open.contains_key(&closed.finding.id)
         };
         let again = self.closed.iter().rposition(is_same).and_then(|place| self.closed.remove(place));
         if again.is_none() {
             *self.totals.entry(seen.kind).or_default() += 1;
         }
-        let since = again.map_or(now.at, |closed| closed.finding.since);
+        let (id, since) = again.map_or((id, now.at), |Closed { finding, .. }| (finding.id, finding.since));
         let finding = Finding { id: id.clone(), since, closed: None, seen };
         self.open.insert(id, Open { finding: finding.clone(), missing_since: None });
-        finding
+        Some(finding)
     }
 
     fn forget(&mut self, now: Moment) {
@@ -141,11 +149,26 @@ impl Engine {
     }
 }
 
+/// Takes out what is seen now of an open finding. `known` are the ids of all that are open.
+fn take(
+    seen: &mut BTreeMap<String, Candidate>,
+    finding: &Finding,
+    known: &BTreeSet<String>,
+) -> Option<Candidate> {
+    let as_known = seen.remove(&finding.seen.id()).or_else(|| seen.remove(&finding.id));
+    as_known.or_else(|| {
+        let is_named =
+            |(id, candidate): &(&String, &Candidate)| !known.contains(*id) && finding.is(candidate);
+        let named = seen.iter().find(is_named).map(|(id, _)| id.clone())?;
+        seen.remove(&named)
+    })
+}
+
 /// Of two with one id the worse counts.
 fn by_id(seen: Vec<Candidate>) -> BTreeMap<String, Candidate> {
     let mut all: BTreeMap<String, Candidate> = BTreeMap::new();
     for candidate in seen {
-        let id = format!("{}:{}", candidate.kind.name(), candidate.key);
+        let id = candidate.id();
         let is_worse = |known: &Candidate| candidate.severity > known.severity;
         if all.get(&id).is_none_or(is_worse) {
             all.insert(id, candidate);

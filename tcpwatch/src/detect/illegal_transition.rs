@@ -63,6 +63,7 @@ fn illegal(
     Candidate {
         kind: Kind::IllegalTransition,
         key: format!("{}:{}-{}", namespace.inode, old.name(), new.name()),
+        earlier: Vec::new(),
         severity: Severity::Warning,
         verdict: Some("illegal"),
         subject: Subject { netns: Some(namespace.inode), ..Subject::default() },
@@ -100,6 +101,7 @@ fn gaps(now: &Sample, then: &Sample, limits: &Limits) -> Option<Candidate> {
     (unexplained >= limits.min_gaps.max(1)).then(|| Candidate {
         kind: Kind::IllegalTransition,
         key: String::from("gaps"),
+        earlier: Vec::new(),
         severity: Severity::Warning,
         verdict: Some("gap"),
         subject: Subject::default(),

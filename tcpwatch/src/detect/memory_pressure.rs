@@ -86,6 +86,7 @@ fn of_memory(sample: &Sample, severity: Severity) -> Option<Candidate> {
     Some(Candidate {
         kind: Kind::MemoryPressure,
         key: String::from("memory"),
+        earlier: Vec::new(),
         severity,
         verdict: Some("memory"),
         subject: Subject::default(),
@@ -126,6 +127,7 @@ fn of_orphans(sample: &Sample, severity: Severity) -> Option<Candidate> {
     Some(Candidate {
         kind: Kind::MemoryPressure,
         key: String::from("orphans"),
+        earlier: Vec::new(),
         severity,
         verdict: Some("orphans"),
         subject: Subject::default(),

@@ -126,6 +126,7 @@ impl Shortage<'_> {
         Candidate {
             kind: Kind::PortExhaustion,
             key: format!("{}:{local}-{remote}", namespace.inode),
+            earlier: Vec::new(),
             severity,
             verdict: Some(if mostly_waiting { "time_wait" } else { "open_connections" }),
             subject: Subject {

@@ -137,6 +137,7 @@ fn flag(lately: &Lately<'_>, ends: &Ends<'_>, limits: &Limits) -> Option<Candida
     Some(Candidate {
         kind: Kind::ResetStorm,
         key: ends.key(),
+        earlier: Vec::new(),
         severity: if rate >= limits.critical_rate { Severity::Critical } else { Severity::Warning },
         verdict: Some(cause.name()),
         confidence: if cause == Cause::Unknown { 0.5 } else { 0.75 },

@@ -91,6 +91,7 @@ fn flag(lately: &Lately<'_>, ends: &Ends<'_>, limits: &Limits) -> Option<Candida
     Some(Candidate {
         kind: Kind::RetransmitBurst,
         key: ends.key(),
+        earlier: Vec::new(),
         severity: if cause == Cause::PeerSilent { Severity::Critical } else { Severity::Warning },
         verdict: Some(cause.name()),
         confidence: if cause == Cause::Unknown { 0.6 } else { 0.8 },

@@ -98,11 +98,12 @@ fn before(window: &Window, namespace: &NamespaceSample, service: Service, troubl
     Some(tell::sum(troubled(&groups, trouble), |group| group.count))
 }
 
-/// What a service's key ends with.
-pub(super) fn key((pid, port): Service) -> String {
+/// The key of a service's trouble, and those that it had before its owner was known.
+pub(super) fn keys(netns: u64, (pid, port): Service, verdict: &str) -> (String, Vec<String>) {
+    let unnamed = format!("{netns}:port-{port}:{verdict}");
     match pid {
-        Some(pid) => format!("pid-{pid}:{port}"),
-        None => format!("port-{port}"),
+        Some(pid) => (format!("{netns}:pid-{pid}:{port}:{verdict}"), vec![unnamed]),
+        None => (unnamed, Vec::new()),
     }
 }
 
@@ -133,9 +134,11 @@ impl Silence<'_> {
         let side = if is_active { "dport" } else { "sport" };
         let list = format!("ss -tnoi state established '{side} = :{port}'");
         let what = if waits { "with unacknowledged data" } else { "idle and without keepalive" };
+        let (key, earlier) = keys(namespace.inode, service, verdict);
         Some(Candidate {
             kind: Kind::SilentPeer,
-            key: format!("{}:{}:{verdict}", namespace.inode, key(service)),
+            key,
+            earlier,
             severity: Severity::Warning,
             verdict: Some(verdict),
             subject: Subject {

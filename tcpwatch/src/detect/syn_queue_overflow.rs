@@ -1,29 +1,11 @@
 //! `syn_queue_overflow`: a listener drops SYNs as its SYN queue is full and SYN cookies are off.
 
-use std::time::Duration;
-
 use super::backlog;
+pub use super::backlog::Limits;
 use crate::finding::{Candidate, Evidence, Kind, Severity};
 use crate::model::Window;
 use crate::model::listeners::{Recent, RecentService, recent};
 use crate::sample::Sample;
-
-/// What it is measured by.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Limits {
-    /// Fewest drops.
-    pub drops: u64,
-    /// Within so much time.
-    pub within: Duration,
-    /// Drops from which it is critical.
-    pub critical_drops: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { drops: 1, within: Duration::from_secs(5), critical_drops: 10 }
-    }
-}
 
 pub(super) fn detect(window: &Window, limits: &Limits) -> Vec<Candidate> {
     let recent = recent(window, limits.within);
@@ -52,6 +34,7 @@ fn overflow(
     Some(Candidate {
         kind: Kind::SynQueueOverflow,
         key: backlog::key(service),
+        earlier: Vec::new(),
         severity: if drops >= limits.critical_drops { Severity::Critical } else { Severity::Warning },
         verdict: None,
         confidence: 0.95,

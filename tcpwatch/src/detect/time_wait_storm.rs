@@ -156,6 +156,7 @@ impl<'a> Storm<'a> {
         Some(Candidate {
             kind: Kind::TimeWaitStorm,
             key: namespace.inode.to_string(),
+            earlier: Vec::new(),
             severity,
             verdict: Some(verdict),
             subject: Subject {

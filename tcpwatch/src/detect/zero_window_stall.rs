@@ -7,7 +7,7 @@ use std::time::Duration;
 use tcpwatch_common::TcpState;
 use tcpwatch_common::host::Role;
 
-use super::silent_peer::{Service, established, key, troubled};
+use super::silent_peer::{Service, established, keys, troubled};
 use super::tell::{self, span, who, whom};
 use crate::finding::{Candidate, Evidence, Kind, Severity, Subject};
 use crate::model::Window;
@@ -81,9 +81,11 @@ impl Stall<'_> {
         let verdict = if here { "not_reading" } else { "peer_not_reading" };
         let side = if is_active { "dport" } else { "sport" };
         let list = format!("ss -tnmoi state established '{side} = :{port}'");
+        let (key, earlier) = keys(namespace.inode, service, verdict);
         Some(Candidate {
             kind: Kind::ZeroWindowStall,
-            key: format!("{}:{}:{verdict}", namespace.inode, key(service)),
+            key,
+            earlier,
             severity: if is_critical { Severity::Critical } else { Severity::Warning },
             verdict: Some(verdict),
             subject: Subject {

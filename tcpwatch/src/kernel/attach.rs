@@ -8,6 +8,8 @@ use aya::programs::{BtfTracePoint, Iter, RawTracePoint};
 use aya::{Btf, Ebpf};
 use tcpwatch_common::names::program;
 
+use super::signals;
+
 /// How a program gets to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hook {
@@ -90,7 +92,11 @@ pub const PROGRAMS: [Program; 12] = [
         hook: Hook::Iterator("task_file"),
         lost: Some("owners of accepted sockets, and of those older than the daemon"),
     },
-    Program { name: program::POLL, hook: Hook::Call, lost: Some("SYN queues of listeners") },
+    Program {
+        name: program::POLL,
+        hook: Hook::Call,
+        lost: Some("listeners: queues, limits and drops; and for how long connections are silent or stalled"),
+    },
 ];
 
 /// Those that it also loads where tasks can be preempted in the middle of a tracepoint.
@@ -165,6 +171,11 @@ fn status(program: &Program, attached: anyhow::Result<RawFd>) -> ProgramStatus {
 }
 
 fn load(ebpf: &mut Ebpf, btf: &Btf, program: &Program) -> anyhow::Result<RawFd> {
+    // Each by itself, so that nobody waits long who wants to stop.
+    signals::held_back(|| load_now(ebpf, btf, program))
+}
+
+fn load_now(ebpf: &mut Ebpf, btf: &Btf, program: &Program) -> anyhow::Result<RawFd> {
     let loaded = ebpf
         .program_mut(program.name)
         .ok_or_else(|| anyhow::anyhow!("the eBPF object has no program {}", program.name))?;

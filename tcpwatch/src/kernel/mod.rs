@@ -14,6 +14,7 @@ mod offsets;
 mod remotes;
 mod ring;
 mod rows;
+mod signals;
 mod survey;
 
 pub use attach::{Hook, PROGRAMS, Program, ProgramStatus};

@@ -172,10 +172,38 @@ impl RingSample {
 }
 
 impl Sample {
+    /// One in which nothing is known but when it was taken, and by what.
+    pub fn empty(at: SystemTime, elapsed: Duration, source: SourceKind) -> Self {
+        Self {
+            at,
+            elapsed,
+            source,
+            namespaces: Vec::new(),
+            host: None,
+            reset_reasons: Vec::new(),
+            listeners: Vec::new(),
+            remotes: Vec::new(),
+            processes: BTreeMap::new(),
+            limits: HostLimits::default(),
+            programs: Vec::new(),
+            lost_fields: Vec::new(),
+            ring: RingSample::default(),
+            problems: Vec::new(),
+            kernel_memory: None,
+        }
+    }
+
     /// Transitions that happened and were counted by no program.
     pub fn missed_transitions(&self) -> u64 {
         let missed = |name| self.programs.iter().find(|program| program.name == name).map_or(0, |p| p.missed);
         let recovered = self.host.as_ref().map_or(0, |host| host.nested);
         missed(tcpwatch_common::names::program::TRANSITION).saturating_sub(recovered)
+    }
+
+    /// Sockets that the last surveys had no group for; `None` if no namespace was surveyed.
+    pub fn ungrouped(&self) -> Option<u64> {
+        let alive = self.namespaces.iter().filter(|namespace| namespace.is_alive);
+        let surveys = alive.filter_map(|namespace| namespace.survey.as_ref());
+        surveys.map(|survey| survey.folded).reduce(|all, folded| all + folded)
     }
 }

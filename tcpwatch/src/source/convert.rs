@@ -73,10 +73,30 @@ pub(super) fn socket_addr(bytes: [u8; 16], port: u16) -> SocketAddr {
     SocketAddr::new(ip(bytes), port)
 }
 
-/// A listener whose queues could be read; `None` if it has no port yet.
+/// Where somebody listens, which is known of listeners whose queues are not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Service {
+    pub(super) netns: u64,
+    pub(super) port: u16,
+    /// The process that called `listen()`.
+    pub(super) pid: Option<u32>,
+}
+
+/// `None` if it has no port yet.
+pub(super) fn service(listener: &Listener) -> Option<Service> {
+    let pid = (listener.pid != 0).then_some(listener.pid);
+    (listener.local_port != 0).then(|| Service {
+        netns: listener.netns.into(),
+        port: listener.local_port,
+        pid,
+    })
+}
+
+/// A listener whose queues could be read; `None` if they could not, as zeros would be no figures, or if it has no port
+/// yet.
 pub(super) fn listener(id: u64, listener: &Listener) -> Option<ListenerSample> {
-    let known = |value: u32| (value != u32::MAX && listener.flags & POLLED != 0).then_some(u64::from(value));
-    (listener.local_port != 0).then(|| ListenerSample {
+    let known = |value: u32| (value != u32::MAX).then_some(u64::from(value));
+    (listener.local_port != 0 && listener.flags & POLLED != 0).then(|| ListenerSample {
         id,
         netns: listener.netns.into(),
         local: socket_addr(listener.local, listener.local_port),
@@ -127,5 +147,25 @@ fn remote(key: &remote::Key, counts: &remote::Counts) -> RemoteSample {
             resets_received: count(remote::Count::ResetReceived),
             failures: ConnectFailure::ALL.map(failure),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_polled_is_left_out_and_still_a_service() {
+        let met = Listener { netns: 7, pid: 42, local_port: 80, syn_queue: u32::MAX, ..Listener::default() };
+        let known = Some(Service { netns: 7, port: 80, pid: Some(42) });
+        assert_eq!((listener(1, &met).map(|one| one.id), service(&met)), (None, known));
+        let polled = Listener { flags: POLLED | V6_ONLY, accept_queue: 3, drops: 2, ..met };
+        let shown = listener(1, &polled).expect("it was polled");
+        assert_eq!((shown.accept_queue, shown.drops, shown.syn_queue), (3, 2, None));
+        assert!(shown.v6_only);
+        assert_eq!(service(&polled), known);
+        let unbound = Listener { local_port: 0, pid: 0, ..polled };
+        assert_eq!((listener(1, &unbound).map(|one| one.id), service(&unbound)), (None, None));
+        assert_eq!(service(&Listener { pid: 0, ..polled }).and_then(|one| one.pid), None);
     }
 }

@@ -3,7 +3,6 @@
 //! It knows how many sockets are in each state now. Transitions, durations, causes and owners it cannot know, and
 //! leaves them out.
 
-use std::collections::BTreeMap;
 use std::time::{Instant, SystemTime};
 
 use tcpwatch_common::TcpState;
@@ -13,9 +12,7 @@ use super::{Source, SourceError};
 use crate::host::netns::{NetnsHandle, within};
 use crate::host::processes::Processes;
 use crate::host::{diag, proc_net};
-use crate::sample::{
-    Census, HostLimits, NamespaceSample, RingSample, Sample, SocketSample, SourceKind, StateCounts,
-};
+use crate::sample::{Census, NamespaceSample, Sample, SocketSample, SourceKind, StateCounts};
 
 /// Counts sockets over netlink.
 #[derive(Debug)]
@@ -60,23 +57,8 @@ impl Source for Fallback {
         let mut problems = Vec::new();
         let namespaces =
             self.namespaces.all().iter().map(|handle| self.namespace(handle, &mut problems)).collect();
-        Ok(Sample {
-            at: SystemTime::now(),
-            elapsed: self.opened.elapsed(),
-            source: SourceKind::Netlink,
-            namespaces,
-            host: None,
-            reset_reasons: Vec::new(),
-            listeners: Vec::new(),
-            remotes: Vec::new(),
-            processes: BTreeMap::new(),
-            limits: HostLimits::default(),
-            programs: Vec::new(),
-            lost_fields: Vec::new(),
-            ring: RingSample::default(),
-            problems,
-            kernel_memory: None,
-        })
+        let empty = Sample::empty(SystemTime::now(), self.opened.elapsed(), SourceKind::Netlink);
+        Ok(Sample { namespaces, problems, ..empty })
     }
 
     fn sockets(

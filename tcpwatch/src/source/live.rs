@@ -11,7 +11,7 @@ use std::time::{Instant, SystemTime};
 use tcpwatch_common::cell;
 use tcpwatch_common::event::{Event, Namespace};
 
-use super::convert::{add_illegal, by_index, listener, remotes};
+use super::convert::{Service, add_illegal, by_index, listener, remotes, service};
 use super::namespaces::Namespaces;
 use super::retire::Retired;
 use super::settings::{Settings, limits};
@@ -23,8 +23,7 @@ use crate::host::processes::Processes;
 use crate::kernel::{self, Counters, Kernel, Listeners, Options, Remotes, Ring};
 use crate::process::Process;
 use crate::sample::{
-    Census, ListenerSample, NamespaceSample, Plan, ProgramSample, RemoteSample, RingSample, Sample,
-    SocketSample, SourceKind,
+    Census, NamespaceSample, Plan, ProgramSample, RemoteSample, RingSample, Sample, SocketSample, SourceKind,
 };
 use walks::Walks;
 
@@ -37,8 +36,8 @@ pub struct Live {
     kernel: Kernel,
     counters: Counters,
     listeners: Listeners,
-    /// As they were when they were last read.
-    listening: Vec<ListenerSample>,
+    /// What listens, as it was when listeners were last read.
+    services: Vec<Service>,
     remotes: Remotes,
     surveyor: Surveyor,
     settings: Settings,
@@ -74,7 +73,7 @@ impl Live {
             kernel,
             counters,
             listeners,
-            listening: Vec::new(),
+            services: Vec::new(),
             remotes,
             surveyor,
             settings: Settings::default(),
@@ -262,7 +261,7 @@ impl Live {
         }
         let surveys = namespaces.iter().filter_map(|namespace| namespace.survey.as_ref());
         let groups = surveys.flat_map(|survey| &survey.groups).filter_map(|group| group.pid);
-        let listening = self.listening.iter().filter_map(|listener| listener.pid);
+        let listening = self.services.iter().filter_map(|service| service.pid);
         let remotes = remotes.iter().filter_map(|remote| remote.pid);
         self.processes.describe(listening.chain(groups).chain(remotes))
     }
@@ -298,7 +297,7 @@ impl Source for Live {
         let mut problems = Vec::new();
         self.surveyor.prepare(&mut self.kernel);
         let listeners = self.listeners.read(&mut self.kernel)?;
-        self.listening = listeners.iter().filter_map(|(id, met)| listener(*id, met)).collect();
+        self.services = listeners.iter().filter_map(|(_, met)| service(met)).collect();
         let namespaces = self.namespaces(census, &mut problems)?;
         let own = namespaces.iter().find(|namespace| namespace.is_own);
         let limits = limits(own.and_then(|own| own.counters.as_ref()));
@@ -319,7 +318,7 @@ impl Source for Live {
             source: SourceKind::Ebpf,
             namespaces,
             reset_reasons: names.iter().cloned().zip(reasons).filter(|(name, _)| !name.is_empty()).collect(),
-            listeners: self.listening.clone(),
+            listeners: listeners.iter().filter_map(|(id, met)| listener(*id, met)).collect(),
             remotes,
             processes,
             limits,

@@ -13,9 +13,9 @@ use tcpwatch_common::event::Census;
 use tcpwatch_common::host::Role;
 use tcpwatch_common::survey::{self, NEVER_ACCEPTED, ORPHAN, Request, TupleKey, TupleSum};
 
-use super::convert::{ip, socket_addr};
+use super::convert::{Service, ip, socket_addr};
 use crate::kernel::{CensusError, Counters, CountersError, Kernel, Surveys};
-use crate::sample::{Example, Group, ListenerSample, Plan, StateCounts, Survey, Sysctls, Trouble, Tuple};
+use crate::sample::{Example, Group, Plan, StateCounts, Survey, Sysctls, Trouble, Tuple};
 
 /// Walks without a suspicion: at most so often, and at most one part in so many of the time.
 const EVERY: Duration = Duration::from_secs(10);
@@ -31,7 +31,7 @@ pub(super) struct Around<'a> {
     pub(super) inode: u64,
     pub(super) sysctls: &'a Sysctls,
     /// Of all namespaces.
-    pub(super) listeners: &'a [ListenerSample],
+    pub(super) services: &'a [Service],
     /// Since the source was opened.
     pub(super) elapsed: Duration,
 }
@@ -39,13 +39,13 @@ pub(super) struct Around<'a> {
 impl Around<'_> {
     /// The ports that are listened on.
     fn services(&self) -> impl Iterator<Item = u16> {
-        self.listeners.iter().filter(|one| one.netns == self.inode).map(|one| one.local.port())
+        self.services.iter().filter(|one| one.netns == self.inode).map(|one| one.port)
     }
 
     /// The process that listens on a port.
     fn listens(&self, port: u16) -> Option<u32> {
-        let is = |listener: &&ListenerSample| (listener.netns, listener.local.port()) == (self.inode, port);
-        self.listeners.iter().filter(is).find_map(|listener| listener.pid)
+        let is = |one: &&Service| (one.netns, one.port) == (self.inode, port);
+        self.services.iter().filter(is).find_map(|one| one.pid)
     }
 }
 

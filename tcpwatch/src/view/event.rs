@@ -8,6 +8,8 @@ use tcpwatch_common::event::{Event, Kind, UNKNOWN};
 use tcpwatch_common::host::Retransmit;
 use tcpwatch_common::{Cause, TcpState, judge};
 
+use super::owner::Owner;
+
 /// One fact.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct View {
@@ -44,16 +46,9 @@ pub struct View {
     pub mapped: bool,
     /// Seconds in the old state.
     pub in_state: Option<f64>,
+    /// Its number and name, as the event told them: nobody looks further while events come.
     pub owner: Owner,
     pub cookie: String,
-}
-
-/// Who owns a socket; all `null` if that is not known.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Owner {
-    pub pid: Option<u32>,
-    pub process: Option<String>,
-    pub container: Option<String>,
 }
 
 /// What turns kernel numbers into what people read.
@@ -130,7 +125,7 @@ fn owner(event: &Event, context: &Context<'_>) -> Owner {
     let length = event.comm.iter().position(|byte| *byte == 0).unwrap_or(event.comm.len());
     let comm = String::from_utf8_lossy(&event.comm[..length]).into_owned();
     let process = if comm.is_empty() { (context.process)(event.pid) } else { Some(comm) };
-    Owner { pid: Some(event.pid), process, container: None }
+    Owner { pid: Some(event.pid), process, ..Owner::default() }
 }
 
 #[cfg(test)]

@@ -146,6 +146,7 @@ mod tests {
         let seen = Candidate {
             kind,
             key: "k".into(),
+            earlier: Vec::new(),
             severity: Severity::Critical,
             verdict: Some("flood"),
             subject: finding::Subject {

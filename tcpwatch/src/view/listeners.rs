@@ -1,14 +1,11 @@
 //! Listeners: who, how full, what was dropped and why.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-
 use serde::Serialize;
+use std::net::SocketAddr;
 
-use super::event::Owner;
+use super::owner::Owner;
 use crate::model::Report;
 use crate::model::listeners::{Drops, ListenerReport, NamespaceDrops, Service};
-use crate::process::Process;
 
 /// `/api/v1/listeners` and `tcpwatch netstat -l --json`.
 #[derive(Debug, Serialize)]
@@ -126,15 +123,6 @@ pub fn address(local: SocketAddr) -> (String, bool) {
     (SocketAddr::new(ip, local.port()).to_string(), ip != local.ip())
 }
 
-/// What is known of an owner.
-pub fn owner(process: Option<&Arc<Process>>) -> Owner {
-    process.map_or_else(Owner::default, |process| Owner {
-        pid: Some(process.pid),
-        process: process.command.clone(),
-        container: process.container.as_ref().map(|container| container.id.clone()),
-    })
-}
-
 fn listener(service: &Service, mode: Option<u64>) -> Listener {
     let (local, mapped) = address(service.local);
     let members = &service.members;
@@ -144,7 +132,7 @@ fn listener(service: &Service, mode: Option<u64>) -> Listener {
         mapped,
         v6_only: members.iter().any(|member| member.sample.v6_only),
         netns: service.netns,
-        owner: owner(service.owner()),
+        owner: Owner::of(service.owner()),
         accept_queue: Queue {
             length: sum(|member| Some(member.sample.accept_queue)),
             limit: sum(|member| Some(member.sample.accept_limit)),
@@ -167,7 +155,7 @@ fn listener(service: &Service, mode: Option<u64>) -> Listener {
 fn member(member: &ListenerReport) -> Member {
     let sample = &member.sample;
     Member {
-        owner: owner(member.owner.as_ref()),
+        owner: Owner::of(member.owner.as_ref()),
         accept_queue: Queue { length: Some(sample.accept_queue), limit: Some(sample.accept_limit) },
         syn_queue: SynQueue {
             queue: Queue { length: sample.syn_queue, limit: member.syn_limit },
@@ -209,9 +197,12 @@ fn namespace(netns: u64, drops: &NamespaceDrops, mode: Option<u64>) -> Namespace
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::model::Model;
     use crate::model::testing::{listener_at, sample_at};
+    use crate::process::Process;
     use crate::sample::{ListenerSample, NetCounters, Sample, Sysctls};
 
     fn sample(seconds: f64, drops: u32) -> Sample {
@@ -233,7 +224,13 @@ mod tests {
         let second = ListenerSample { id: 2, drops: 0, accept_queue: 1, ..busy.clone() };
         let unknown = ListenerSample { syn_queue: None, ..listener_at(8, 81) };
         sample.listeners = vec![busy, second, unknown];
-        let process = Process { pid: 42, command: Some("httpd".into()), ..Process::default() };
+        let process = Process {
+            pid: 42,
+            command: Some("httpd".into()),
+            unit: Some("web.service".into()),
+            user: Some("www".into()),
+            ..Process::default()
+        };
         sample.processes.insert(42, Arc::new(process));
         sample
     }
@@ -246,7 +243,7 @@ mod tests {
         let shown = serde_json::to_value(listeners(&report, None)).expect("JSON");
         let expected = serde_json::json!({
             "local": "10.0.0.1:80", "mapped": true, "v6_only": false, "netns": 7,
-            "owner": {"pid": 42, "process": "httpd", "container": null},
+            "owner": {"pid": 42, "process": "httpd", "container": null, "unit": "web.service", "user": "www"},
             "accept_queue": {"length": 10, "limit": 16},
             "syn_queue": {"length": 0, "limit": 16, "young": 0, "stuck": 0},
             "drops": {"accept_queue_syn": 7, "accept_queue_ack": 0, "syn_queue": 0, "other": 0, "unknown": 0, "total": 7,

@@ -1,5 +1,7 @@
 //! Who owns a socket, as everything shows it.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use crate::process::Process;
@@ -33,6 +35,13 @@ pub struct Owner {
     /// It has ended; this is what was known of it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub exited: bool,
+}
+
+impl Owner {
+    /// What is known of an owner.
+    pub fn of(process: Option<&Arc<Process>>) -> Self {
+        process.map_or_else(Self::default, |process| Self::from(&**process))
+    }
 }
 
 impl From<&Process> for Owner {

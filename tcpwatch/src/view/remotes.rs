@@ -2,8 +2,7 @@
 
 use serde::Serialize;
 
-use super::event::Owner;
-use super::listeners::owner;
+use super::owner::Owner;
 use crate::model::Report;
 use crate::model::remotes::Top as Ranked;
 use crate::sample::{RemoteCounts, RemoteSample, Sample};
@@ -89,7 +88,7 @@ fn remote(sample: &Sample, one: &RemoteSample, count: u64, seconds: f64) -> Remo
         port: one.port,
         role: if one.is_client { "client" } else { "destination" },
         netns: one.netns,
-        owner: owner(one.pid.and_then(|pid| sample.processes.get(&pid))),
+        owner: Owner::of(one.pid.and_then(|pid| sample.processes.get(&pid))),
         count,
         rate: (seconds > 0.0).then(|| count as f64 / seconds),
         totals: totals(&one.counts),

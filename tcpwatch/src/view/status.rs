@@ -98,6 +98,9 @@ pub struct Losses {
     pub untracked: u64,
     /// Events of namespaces for which there was no row.
     pub folded: u64,
+    /// Sockets that the last walks had no group for, so that findings and workloads lack them; `null` if there was no
+    /// walk.
+    pub ungrouped: Option<u64>,
 }
 
 /// The status at the time of `report`; of all namespaces, or of one. `boot` is the id of this boot.
@@ -190,5 +193,36 @@ fn losses(report: &Report) -> Losses {
         gaps: host.gaps,
         untracked: host.untracked,
         folded: host.folded,
+        ungrouped: report.sample.ungrouped(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tcpwatch_common::host::HostCounters;
+
+    use super::*;
+    use crate::model::Model;
+    use crate::model::testing::sample_at;
+    use crate::sample::{NamespaceSample, Survey};
+
+    #[test]
+    fn sockets_without_a_group_are_told_of_all_namespaces_that_are_there() {
+        let survey = |folded| Some(Arc::new(Survey { folded, ..Survey::default() }));
+        let space = |is_alive, survey| NamespaceSample { is_alive, survey, ..NamespaceSample::default() };
+        for (namespaces, expected) in [
+            (vec![], None),
+            (vec![space(true, None)], None),
+            (vec![space(true, survey(0)), space(true, None)], Some(0)),
+            (vec![space(true, survey(3)), space(true, survey(4)), space(false, survey(9))], Some(7)),
+        ] {
+            let mut sample = sample_at(1.0, 7);
+            sample.host = Some(Box::new(HostCounters::from_words(&[])));
+            sample.namespaces = namespaces;
+            let status = status(&Model::default().apply(sample), None, None);
+            assert_eq!(status.losses.ungrouped, expected);
+        }
+    }
 }

@@ -15,7 +15,7 @@ pub(super) struct Answers {
     pub(super) states: Value,
     pub(super) listeners: Value,
     /// What could not be found.
-    pub(super) note: Option<String>,
+    pub(super) notes: Vec<String>,
 }
 
 /// From fine to worst; what is not known is worse than fine and better than what is certain.
@@ -102,7 +102,7 @@ impl Verdict {
         if answers.states["detail"]["complete"] == Value::Bool(false) {
             text += "incomplete: not every network namespace could be looked into (see `tcpwatch doctor`)\n";
         }
-        text.extend(answers.note.iter().map(|note| format!("{}\n", plain(note))));
+        text.extend(answers.notes.iter().map(|note| format!("{}\n", plain(note))));
         Self { level, text }
     }
 }
@@ -172,7 +172,7 @@ mod tests {
             states["states"][state.name()] = 3.into();
         }
         let listeners = json!({"netns": [{"listen_drops": 4}, {"listen_drops": 5}]});
-        Answers { findings: json!({"findings": findings}), states, listeners, note: None }
+        Answers { findings: json!({"findings": findings}), states, listeners, notes: Vec::new() }
     }
 
     fn finding(severity: &str) -> Value {

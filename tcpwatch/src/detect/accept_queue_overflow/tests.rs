@@ -1,5 +1,7 @@
 //! Slow accept loops and bursts, and queues that are only long.
 
+use std::time::Duration;
+
 use super::*;
 use crate::detect::scenes::{Second, listener};
 use crate::detect::testing::{PID, assert_told, evidence};

@@ -134,3 +134,56 @@ fn a_survey_that_is_older_than_their_end_is_not_believed() {
     sample.namespaces[0].adopted[TcpState::CloseWait.index()] = 9;
     assert!(found(&window([sample])).is_empty());
 }
+
+/// A group of sockets: the port, and whose they are.
+type Whose = (u16, Option<u32>);
+/// A key, and those before.
+type Keys<'a> = (&'a str, &'a [&'a str]);
+
+#[test]
+fn keys_from_before_the_owner_was_known_are_told() {
+    let cases: &[(&[Whose], &[Keys<'_>])] = &[
+        (&[(80, None)], &[("7:port-80", &[])]),
+        (&[(80, Some(5))], &[("7:pid-5", &["7:port-80"])]),
+        (&[(80, Some(5)), (81, Some(5))], &[("7:pid-5", &["7:port-80", "7:port-81"])]),
+        (&[(80, Some(5)), (80, None)], &[("7:pid-5", &["7:port-80"]), ("7:port-80", &[])]),
+    ];
+    for (groups, expected) in cases {
+        let groups: Vec<_> =
+            groups.iter().map(|(port, pid)| Group { port: *port, pid: *pid, ..held(20, 20, 90) }).collect();
+        let found = found(&lasting(&groups));
+        let keys: Vec<(&str, Vec<&str>)> = found
+            .iter()
+            .map(|one| (one.key.as_str(), one.earlier.iter().map(String::as_str).collect()))
+            .collect();
+        let expected: Vec<_> = expected.iter().map(|(key, earlier)| (*key, earlier.to_vec())).collect();
+        assert_eq!(keys, expected);
+    }
+    let waiting = Group { never_accepted: true, ..held(20, 20, 90) };
+    assert!(found(&lasting(&[waiting]))[0].earlier.is_empty(), "it keeps its key");
+}
+
+#[test]
+fn sockets_that_get_an_owner_have_not_grown() {
+    let named_from = 10;
+    let samples = (0..=90).map(|second: u32| {
+        let pid = (second >= named_from).then_some(PID);
+        let mut sample = surveyed(600.0 + f64::from(second), vec![Group { pid, ..held(900, 900, 300) }]);
+        let process = sample.processes.get_mut(&PID).expect("there");
+        Arc::make_mut(process).files = Some((200, 1_024));
+        sample
+    });
+    let mut detectors = crate::detect::Detectors::default();
+    let mut last = None;
+    for (second, sample) in samples.enumerate() {
+        let findings = detectors.apply(&Arc::new(sample), &crate::detect::Thresholds::default());
+        let [one] = findings.open.as_slice() else { panic!("{second}: {:?}", findings.open) };
+        assert_eq!(one.id, "close_wait_buildup:7:port-8080");
+        assert_eq!(one.seen.severity, Severity::Warning, "{second}: {:?}", one.seen.evidence);
+        assert_eq!(one.seen.subject.owner.as_ref().map(|owner| owner.pid), Some(PID));
+        last = Some(one.clone());
+    }
+    let last = last.expect("seconds");
+    assert_eq!(last.seen.key, "7:pid-4711");
+    assert_eq!(evidence(&last.seen, "growth_per_minute"), &Evidence::Number(0.0), "of the last minute");
+}

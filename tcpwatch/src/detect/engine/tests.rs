@@ -10,6 +10,7 @@ fn candidate(kind: Kind, key: &str, severity: Severity) -> Candidate {
     Candidate {
         kind,
         key: key.into(),
+        earlier: Vec::new(),
         severity,
         verdict: None,
         subject: Subject::default(),
@@ -146,4 +147,88 @@ fn who_it_was_is_not_forgotten() {
     other.subject.owner = Some(Arc::new(Process { pid: 8, ..Process::default() }));
     let open = engine.apply(vec![other], moment(3), &Limits::default()).open;
     assert_eq!(open[0].seen.subject.owner.as_ref().map(|owner| owner.pid), Some(8), "known better now");
+}
+
+/// Of the process, or of nobody known.
+fn leak(pid: Option<u32>) -> Candidate {
+    let key = pid.map_or_else(|| String::from("port"), |pid| format!("pid-{pid}"));
+    let earlier = pid.map(|_| String::from("port")).into_iter().collect();
+    Candidate { earlier, ..candidate(Kind::CloseWaitBuildup, &key, Severity::Warning) }
+}
+
+/// What is seen each second, and what is open at last: since when, and as whose.
+type Course<'a> = (&'a str, &'a [&'a [Option<u32>]], &'a [(&'a str, u64, &'a str)]);
+
+#[test]
+fn one_whose_owner_becomes_known_is_the_same_one() {
+    let cases: &[Course<'_>] = &[
+        ("named late", &[&[None], &[None], &[Some(1)], &[Some(1)]], &[("port", 0, "pid-1")]),
+        ("not named for a moment", &[&[None], &[Some(1)], &[None], &[Some(1)]], &[("port", 0, "pid-1")]),
+        ("missing in between", &[&[None], &[], &[], &[Some(1)]], &[("port", 0, "pid-1")]),
+        ("named at once", &[&[Some(1)], &[Some(1)]], &[("pid-1", 0, "pid-1")]),
+        (
+            "one of two takes it over",
+            &[&[None], &[Some(1), Some(2)], &[Some(1), Some(2)]],
+            &[("port", 0, "pid-1"), ("pid-2", 1, "pid-2")],
+        ),
+        // What has no owner yet is part of it.
+        ("the rest is named later", &[&[None], &[Some(1)], &[Some(1), None]], &[("port", 0, "pid-1")]),
+        // Some sockets are nobody's all the time.
+        ("two at once", &[&[None, Some(1)], &[None, Some(1)]], &[("pid-1", 0, "pid-1"), ("port", 0, "port")]),
+        // One that is open of its own is not taken from itself.
+        (
+            "known before",
+            &[&[Some(1)], &[None, Some(1)], &[Some(1)]],
+            &[("pid-1", 0, "pid-1"), ("port", 1, "port")],
+        ),
+        // The first process is not the second.
+        (
+            "another process",
+            &[&[None], &[Some(1)], &[Some(2)]],
+            &[("port", 0, "pid-1"), ("pid-2", 2, "pid-2")],
+        ),
+    ];
+    for (what, seconds, expected) in cases {
+        let mut engine = Engine::default();
+        let mut findings = Findings::default();
+        let mut opened = Vec::new();
+        for (second, seen) in (0..).zip(*seconds) {
+            let seen = seen.iter().map(|pid| leak(*pid)).collect();
+            findings = engine.apply(seen, moment(second), &Limits::default());
+            opened.extend(findings.opened_now.iter().map(|finding| finding.id.clone()));
+            assert!(findings.closed_now.is_empty(), "{what}");
+        }
+        let seconds = |at: SystemTime| at.duration_since(SystemTime::UNIX_EPOCH).expect("later").as_secs();
+        let short = |id: &str| id.replace("close_wait_buildup:", "");
+        let open = findings.open.iter();
+        let mut open: Vec<_> =
+            open.map(|open| (short(&open.id), seconds(open.since), open.seen.key.clone())).collect();
+        open.sort();
+        let mut expected: Vec<_> =
+            expected.iter().map(|(id, at, key)| ((*id).into(), *at, (*key).into())).collect();
+        expected.sort();
+        assert_eq!(open, expected, "{what}");
+        assert_eq!(opened.len(), expected.len(), "{what}: {opened:?}");
+        assert_eq!(findings.totals[&Kind::CloseWaitBuildup], expected.len() as u64, "{what}");
+    }
+}
+
+#[test]
+fn one_that_comes_back_with_its_owner_is_the_same_one() {
+    // Closed without an owner or with one, and back with one or without.
+    for (before, after) in [(&[None][..], Some(1)), (&[None, Some(1)], Some(1)), (&[None, Some(1)], None)] {
+        let mut engine = Engine::default();
+        for (second, pid) in (0..).zip(before) {
+            step(&mut engine, second, vec![leak(*pid)]);
+        }
+        step(&mut engine, 2, vec![]);
+        assert_eq!(step(&mut engine, 12, vec![]), (0, 0, 1));
+        let findings = engine.apply(vec![leak(after)], moment(15), &Limits::default());
+        let open = &findings.open[0];
+        assert_eq!((open.id.as_str(), open.since), ("close_wait_buildup:port", moment(0).at));
+        assert!(findings.closed.is_empty());
+        assert_eq!(findings.totals[&Kind::CloseWaitBuildup], 1);
+        let again = engine.apply(vec![leak(Some(1))], moment(16), &Limits::default());
+        assert_eq!((again.open.len(), again.open[0].since), (1, moment(0).at));
+    }
 }

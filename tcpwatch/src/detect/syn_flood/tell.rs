@@ -19,6 +19,7 @@ pub(super) fn candidate(
     Candidate {
         kind: Kind::SynFlood,
         key: backlog::key(service),
+        earlier: Vec::new(),
         severity: if hurts { Severity::Critical } else { Severity::Warning },
         verdict: Some(verdict.name()),
         confidence: match verdict {

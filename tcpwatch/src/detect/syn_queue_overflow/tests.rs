@@ -1,5 +1,7 @@
 //! SYN queues without cookies.
 
+use std::time::Duration;
+
 use super::*;
 use crate::detect::scenes::{Second, listener};
 use crate::detect::testing::{assert_told, evidence};

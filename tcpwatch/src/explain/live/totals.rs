@@ -5,7 +5,7 @@ use tcpwatch_common::cause::Cause;
 use tcpwatch_common::histogram::{self, BUCKETS, Histogram};
 use tcpwatch_common::host::{HostCounters, Retransmit, Role};
 
-use super::{NO_EBPF, NO_SAMPLE, Value};
+use super::{NO_EBPF, NO_SAMPLE, NO_SURVEY, Value};
 use crate::explain::facts::Facts;
 use crate::explain::show;
 use crate::sample::counters::NetCounters;
@@ -51,6 +51,7 @@ pub fn value(name: &str, args: &[&str], facts: &Facts) -> Option<Value> {
         ("trust", ["gaps"]) => host(&|host| Value::known(host.gaps)),
         ("trust", ["recovered"]) => host(&|host| Value::known(host.nested)),
         ("trust", ["untracked"]) => host(&|host| Value::known(host.untracked)),
+        ("trust", ["ungrouped"]) => host(&|_| Value::or(sample.and_then(Sample::ungrouped), NO_SURVEY)),
         ("trust", ["missed"]) => host(&|_| Value::or(sample.map(Sample::missed_transitions), NO_SAMPLE)),
         ("trust", ["mptcp"]) => host(&|host| Value::known(host.mptcp.iter().sum::<u64>())),
         ("counter", [name]) => counter(name, facts)?,

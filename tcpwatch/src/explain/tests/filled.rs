@@ -101,9 +101,6 @@ fn sample() -> Sample {
         max_orphans: Some(50),
     };
     Sample {
-        at: SystemTime::UNIX_EPOCH,
-        elapsed: Duration::from_secs(1),
-        source: SourceKind::Ebpf,
         namespaces: vec![own],
         host: Some(Box::new(host())),
         reset_reasons: vec![("NO_SOCKET".into(), 3)],
@@ -111,11 +108,7 @@ fn sample() -> Sample {
         remotes: vec![remote],
         processes: BTreeMap::from([(7, Arc::new(process))]),
         limits,
-        programs: Vec::new(),
-        lost_fields: Vec::new(),
-        ring: RingSample::default(),
-        problems: Vec::new(),
-        kernel_memory: None,
+        ..Sample::empty(SystemTime::UNIX_EPOCH, Duration::from_secs(1), SourceKind::Ebpf)
     }
 }
 
@@ -155,6 +148,7 @@ fn finding(kind: Kind) -> Finding {
         seen: Candidate {
             kind,
             key: "x".into(),
+            earlier: Vec::new(),
             severity: Severity::Warning,
             verdict: None,
             subject: Subject::default(),

@@ -68,6 +68,7 @@ fn survey() -> Survey {
             group(None, TcpState::TimeWait, 5),
             group(None, TcpState::NewSynRecv, 6),
         ],
+        folded: 9,
         ..Survey::default()
     }
 }
@@ -189,6 +190,7 @@ fn the_text_is_exact() {
         "tcpwatch_reconciliation_drift{counter=\"PassiveOpens\"} 0",
         "tcpwatch_namespaces 1",
         "tcpwatch_namespaces_incomplete 0",
+        "tcpwatch_sockets_ungrouped 9",
         concat!("tcpwatch_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
         "tcpwatch_source_info{source=\"ebpf\"} 1",
         "tcpwatch_self_kernel_memory_bytes 4096",
@@ -337,6 +339,7 @@ fn finding(kind: Kind, severity: Severity, process: Option<&str>, port: Option<u
     let seen = Candidate {
         kind,
         key: String::new(),
+        earlier: Vec::new(),
         severity,
         verdict: None,
         subject: Subject {

@@ -15,6 +15,7 @@ pub(super) fn add(families: &mut Vec<Family>, report: &Report) {
     families.extend(programs(sample));
     families.push(reconciliation(report));
     families.extend(namespaces(sample));
+    families.push(ungrouped(sample));
 }
 
 fn lost(host: &HostCounters, sample: &Sample) -> Family {
@@ -118,4 +119,13 @@ fn namespaces(sample: &Sample) -> [Family; 2] {
         )
         .only(count(alive().filter(|namespace| !namespace.is_complete).count())),
     ]
+}
+
+fn ungrouped(sample: &Sample) -> Family {
+    Family::gauge(
+        "tcpwatch_sockets_ungrouped",
+        "Sockets that the last walks over all sockets could put in no group for want of room: findings and \
+         tcpwatch_workload_sockets lack them",
+    )
+    .only(sample.ungrouped().map(number))
 }

@@ -89,12 +89,8 @@ impl Live {
         let is_left = self.walks.is_left(inode);
         let started = Instant::now();
         let walked = if self.surveyor.is_due(inode, &counts) && self.walks.has_time(inode) {
-            let around = Around {
-                inode,
-                sysctls: &sysctls,
-                listeners: &self.listening,
-                elapsed: self.opened.elapsed(),
-            };
+            let around =
+                Around { inode, sysctls: &sysctls, services: &self.services, elapsed: self.opened.elapsed() };
             Some(self.surveyor.survey(&mut self.kernel, &mut self.counters, &counts, &around))
         } else if is_left && empty {
             Some(Ok([0; _]))

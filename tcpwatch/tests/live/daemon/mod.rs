@@ -11,6 +11,7 @@ mod netstat;
 mod process;
 mod record;
 mod recorder;
+mod signals;
 mod sockets;
 
 use std::net::TcpListener;

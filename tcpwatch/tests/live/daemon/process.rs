@@ -112,6 +112,11 @@ impl Running {
         }
     }
 
+    /// Lines of the log that nobody has taken yet.
+    pub fn log_so_far(&self) -> Vec<String> {
+        self.stderr.try_iter().collect()
+    }
+
     /// Ends by itself; what it printed.
     pub fn finish(mut self) -> Output {
         let status = self.wait();

@@ -10,6 +10,7 @@ use tcpwatch::detect::{Detectors, Thresholds};
 use tcpwatch::finding::{Candidate, Kind};
 
 use super::Host;
+use crate::scenarios::replay::Recording;
 use crate::support::netns::Netns;
 use crate::support::peer::Peer;
 use crate::support::sock;
@@ -23,12 +24,27 @@ const CLIENTS: usize = 4;
 pub(super) struct Watch {
     host: Host,
     detectors: Detectors,
+    recording: Recording,
     netns: u64,
+}
+
+impl Drop for Watch {
+    /// As scenes do.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.recording.replays_the_same(&Thresholds::default());
+        }
+    }
 }
 
 impl Watch {
     pub(super) fn on(ns: &Netns) -> Self {
-        let mut watch = Watch { host: Host::open(), detectors: Detectors::default(), netns: ns.inode() };
+        let mut watch = Watch {
+            host: Host::open(),
+            detectors: Detectors::default(),
+            recording: Recording::default(),
+            netns: ns.inode(),
+        };
         assert_eq!(watch.look(), [], "before anything happens");
         watch
     }
@@ -36,8 +52,9 @@ impl Watch {
     /// What is found in the namespace by a sample of now.
     pub(super) fn look(&mut self) -> Vec<Candidate> {
         let sample = Arc::new(self.host.sample());
-        let found = self.detectors.apply(&sample, &Thresholds::default()).open;
-        let mine = found.into_iter().map(|finding| finding.seen);
+        let found = self.detectors.apply(&sample, &Thresholds::default());
+        self.recording.take(&sample, &found);
+        let mine = found.open.into_iter().map(|finding| finding.seen);
         mine.filter(|seen| seen.subject.netns == Some(self.netns)).collect()
     }
 }

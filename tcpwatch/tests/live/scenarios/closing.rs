@@ -67,7 +67,6 @@ fn a_server_that_never_closes() {
     while !of(&scene.tick().1, &ns).is_empty() {
         assert!(Instant::now() < ends, "it never closed");
     }
-    scene.recording.replays_the_same(&scene.thresholds, &found.id);
 }
 
 #[test]
@@ -82,7 +81,6 @@ fn a_server_that_never_accepts() {
     assert_eq!(found.seen.verdict, Some("never_accepted"));
     assert_eq!(owner(&found), Some(std::process::id()), "the listener's");
     drop(listener);
-    scene.recording.replays_the_same(&scene.thresholds, &found.id);
 }
 
 #[test]
@@ -139,7 +137,6 @@ fn peers_that_answer_and_never_let_go() {
         answering(&tun, &peers, || scene.expect(&ns, Kind::ClosingStuck, |found| count(found, "aged") == 8));
     assert_eq!(found.seen.evidence[0], ("state", Evidence::Text("fin_wait1".into())));
     assert_eq!(count(&found, "unsent_bytes"), 8 * 8, "with the FINs");
-    scene.recording.replays_the_same(&scene.thresholds, &found.id);
 }
 
 #[test]
@@ -181,7 +178,6 @@ fn short_connections_fill_the_buckets_of_whoever_closes_first() {
         };
         let found = scene.expect(&ns, Kind::TimeWaitStorm, |found| told(found).is_some());
         assert_eq!(told(&found), Some(Evidence::Text(closes_first.into())));
-        scene.recording.replays_the_same(&scene.thresholds, &found.id);
     }
 }
 
@@ -209,7 +205,6 @@ fn ports_toward_one_destination_run_out() {
     assert_eq!((found.seen.verdict, found.seen.subject.destination), (Some("time_wait"), Some(address)));
     assert_eq!((count(&found, "used"), count(&found, "time_wait"), count(&found, "ports")), (190, 120, 200));
     assert_eq!(owner(&found), Some(std::process::id()));
-    scene.recording.replays_the_same(&scene.thresholds, &found.id);
 }
 
 #[test]

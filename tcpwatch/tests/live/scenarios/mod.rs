@@ -1,6 +1,7 @@
 //! Trouble made on purpose: the finding that must come, whose it is, with which numbers, and that no other comes.
 //!
 //! Each scene has namespaces of its own, so that what other programs do on this host makes no finding in them.
+//! Each is recorded, and when it ends the recording has to give the same findings again.
 //!
 //! Every kind, with the trouble that must be found and the look-alike that must not; tests of this directory where no
 //! other is named:
@@ -29,7 +30,7 @@ mod healthy;
 mod living;
 mod owners;
 mod pressure;
-mod replay;
+pub(crate) mod replay;
 mod stalls;
 
 use std::time::{Duration, Instant};
@@ -212,6 +213,15 @@ impl Scene {
             let (_, findings) = self.tick();
             let mine = of(&findings, ns);
             assert!(mine.is_empty(), "{mine:#?}");
+        }
+    }
+}
+
+impl Drop for Scene {
+    /// What was found is found again in the recording. A test that has failed has more to say.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.recording.replays_the_same(&self.thresholds);
         }
     }
 }
