@@ -195,13 +195,14 @@ fn sample(
             recording.follow(&latest);
             values = latest;
         }
+        let began = Instant::now();
         match source.sample(census) {
             Ok(sample) => {
                 let report = model.apply(sample);
                 let findings = detectors.apply(&report.sample, &values.thresholds);
                 log_changes(&findings);
                 recording.take(&report.sample, &findings);
-                publisher.publish(report, findings);
+                publisher.publish(report, findings, began.elapsed());
                 failing = false;
             }
             Err(error) => report_once(&error, &mut failing),
@@ -295,5 +296,9 @@ fn reload(config: &Config) {
 }
 
 fn self_usage() -> SelfUsage {
-    SelfUsage { resident_bytes: process::resident_bytes(), cpu_seconds: process::cpu_seconds() }
+    SelfUsage {
+        resident_bytes: process::resident_bytes(),
+        cpu_seconds: process::cpu_seconds(),
+        tick_seconds: None,
+    }
 }

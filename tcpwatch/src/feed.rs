@@ -76,6 +76,7 @@ pub enum NoAnswer {
 struct Latest {
     report: Arc<Report>,
     findings: Arc<Findings>,
+    took: Duration,
 }
 
 /// A reader's end.
@@ -108,6 +109,11 @@ impl Feed {
     /// What is wrong by the latest report, or by one a moment younger; `None` before the first.
     pub fn findings(&self) -> Option<Arc<Findings>> {
         self.latest.borrow().as_ref().map(|latest| Arc::clone(&latest.findings))
+    }
+
+    /// How long the latest sample and all that is made of it took; `None` before the first.
+    pub fn took(&self) -> Option<Duration> {
+        self.latest.borrow().as_ref().map(|latest| latest.took)
     }
 
     /// A report sampled after this call, with a census of all namespaces; the latest if none comes in time.
@@ -144,8 +150,8 @@ impl Feed {
 }
 
 impl Publisher {
-    pub fn publish(&self, report: Report, findings: Findings) {
-        let latest = Latest { report: Arc::new(report), findings: Arc::new(findings) };
+    pub fn publish(&self, report: Report, findings: Findings, took: Duration) {
+        let latest = Latest { report: Arc::new(report), findings: Arc::new(findings), took };
         self.latest.send_replace(Some(latest));
     }
 
@@ -251,7 +257,11 @@ mod tests {
             let mut samples = 0;
             while let Wake::Asked(Asked { report: true, .. }) = publisher.wait(Duration::from_mins(1)) {
                 samples += 1;
-                publisher.publish(model.apply(sample_at(f64::from(samples), 1)), Findings::default());
+                publisher.publish(
+                    model.apply(sample_at(f64::from(samples), 1)),
+                    Findings::default(),
+                    Duration::ZERO,
+                );
             }
             samples
         });

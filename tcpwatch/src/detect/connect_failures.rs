@@ -31,7 +31,7 @@ impl Default for Limits {
 
 pub(super) fn detect(window: &Window, limits: &Limits) -> Vec<Candidate> {
     let Some(lately) = Lately::new(window, limits.within) else { return Vec::new() };
-    let services = lately.by_service(failures);
+    let services = lately.by_destination(failures);
     services.iter().filter_map(|ends| flag(&lately, ends, limits)).collect()
 }
 

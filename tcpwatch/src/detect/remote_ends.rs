@@ -46,15 +46,29 @@ impl<'a> Lately<'a> {
 
     /// By service. Clients on this host that reach a service here over loopback are told as the service's.
     pub(super) fn by_service(&self, weight: fn(&RemoteCounts) -> u64) -> Vec<Ends<'a>> {
+        self.group(weight, |remote| {
+            remote.is_client
+                || (remote.address.is_loopback()
+                    && tell::listener(self.now, remote.netns, remote.port).is_some())
+        })
+    }
+
+    /// By destination, for what only those who connect can meet with: also if it is a service here.
+    pub(super) fn by_destination(&self, weight: fn(&RemoteCounts) -> u64) -> Vec<Ends<'a>> {
+        self.group(weight, |remote| remote.is_client)
+    }
+
+    fn group(
+        &self,
+        weight: fn(&RemoteCounts) -> u64,
+        is_of_clients: impl Fn(&RemoteSample) -> bool,
+    ) -> Vec<Ends<'a>> {
         let mut all: BTreeMap<(u64, Option<SocketAddr>, u16), Ends<'a>> = BTreeMap::new();
         let mut most: BTreeMap<(u64, Option<SocketAddr>, u16), u64> = BTreeMap::new();
         for change in remotes::changes(self.first, self.now).into_iter().filter(|one| weight(&one.counts) > 0)
         {
             let remote = change.now;
-            let is_here = remote.is_client
-                || (remote.address.is_loopback()
-                    && tell::listener(self.now, remote.netns, remote.port).is_some());
-            let destination = (!is_here).then(|| SocketAddr::new(remote.address, remote.port));
+            let destination = (!is_of_clients(remote)).then(|| SocketAddr::new(remote.address, remote.port));
             let key = (remote.netns, destination, remote.port);
             let ends = all.entry(key).or_insert_with(|| Ends {
                 netns: remote.netns,

@@ -70,6 +70,8 @@ tcpwatch watches the state of every TCP socket on this host.
 pub struct SelfUsage {
     pub resident_bytes: Option<u64>,
     pub cpu_seconds: Option<f64>,
+    /// Told by the feed, at each scrape.
+    pub tick_seconds: Option<f64>,
 }
 
 /// What the daemon finds out when somebody asks.

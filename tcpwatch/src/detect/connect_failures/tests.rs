@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::detect::scenes::{destination, remotes};
-use crate::detect::testing::{PID, assert_told, evidence};
+use crate::detect::testing::{PID, PORT, assert_told, evidence};
 use crate::sample::NetCounters;
 
 fn failed(reason: ConnectFailure, count: u64) -> RemoteCounts {
@@ -60,4 +60,14 @@ fn old_failures_are_not_told_again() {
         window.push(std::sync::Arc::new(sample.clone()));
     }
     assert_eq!(detect(&window, &Limits::default()), []);
+}
+
+#[test]
+fn a_service_of_this_host_is_named_as_one() {
+    let mut failing = destination(failed(ConnectFailure::Local, 20));
+    (failing.address, failing.port) = (std::net::Ipv4Addr::LOCALHOST.into(), PORT);
+    let found = detect(&remotes(&opened(100), vec![failing]), &Limits::default());
+    let [one] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!(one.key, format!("7:127.0.0.1:{PORT}"));
+    assert!(one.summary.contains(&format!("connects to 127.0.0.1:{PORT} failed")), "{}", one.summary);
 }

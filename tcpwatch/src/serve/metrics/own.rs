@@ -17,6 +17,11 @@ pub(super) fn add(families: &mut Vec<Family>, sample: &Sample, usage: SelfUsage)
             "CPU time of the tcpwatch process, user and system",
         )
         .only(usage.cpu_seconds),
+        Family::gauge(
+            "tcpwatch_self_tick_seconds",
+            "How long the last tick took: the sample, the model, the detectors and the recording",
+        )
+        .only(usage.tick_seconds),
     ]);
 }
 

@@ -107,8 +107,11 @@ fn a_hangup_takes_over_a_good_file_and_refuses_a_broken_one() {
     daemon.running.log_line("was read again");
     let told = daemon.running.log_line(&format!("finding close_wait_buildup:{}", ns.inode()));
     assert!(told.contains("warning finding") && told.contains("4 sockets"), "{told}");
-    let found = findings(&daemon, &ns, "");
-    assert_eq!(found.len(), 1, "{found:?}");
+    let found = wait_for("the owner is known", || {
+        let found = findings(&daemon, &ns, "");
+        assert_eq!(found.len(), 1, "{found:?}");
+        (!found[0]["subject"]["owner"]["pid"].is_null()).then_some(found)
+    });
     assert_eq!(found[0]["verdict"], "never_closed");
     assert_eq!(found[0]["evidence"]["aged"], 4);
     assert_eq!(found[0]["subject"]["owner"]["pid"], std::process::id());
