@@ -1,0 +1,220 @@
+//! The panes that are lists: findings, listeners, owners, remote ends.
+
+use ratatui::layout::Rect;
+
+use super::paper::{Ink, Paper, age, count, fit, left, right, short};
+use crate::top::App;
+use crate::top::data::{Finding, Listener, Owner, Process, Remote, Snapshot};
+use crate::top::pane::Pane;
+use crate::top::recent::WITHIN;
+use crate::view::bar::bar;
+
+/// A line of a list.
+type Line = (String, Ink);
+
+pub(super) fn draw(app: &App, snapshot: &Snapshot, paper: &mut Paper<'_>, pane: Pane, area: Rect) {
+    let has_focus = app.focus == pane && app.detail.is_none();
+    paper.title(area, &title(app, snapshot, pane, area.width), has_focus);
+    if area.height < 2 {
+        return;
+    }
+    let mut area = Rect { y: area.y + 1, height: area.height - 1, ..area };
+    let width = usize::from(area.width);
+    let (head, lines): (Option<String>, Vec<Line>) = match pane {
+        Pane::Findings => {
+            (None, app.findings().into_iter().map(|one| finding(snapshot, one, width)).collect())
+        }
+        Pane::Listeners => {
+            let lines = app.listeners().into_iter().map(|one| listener(app, snapshot, one, width)).collect();
+            (Some(listener_head(width)), lines)
+        }
+        Pane::Owners => (None, app.owners().into_iter().map(|one| owner(one, width)).collect()),
+        Pane::Remotes | Pane::States => {
+            (None, app.remotes().into_iter().map(|one| remote(one, width)).collect())
+        }
+    };
+    // With three rows each is worth more than a heading.
+    if let Some(head) = head.filter(|_| area.height >= 5) {
+        paper.put(area.x, area.y, &fit(&head, width), Ink::Dim);
+        area = Rect { y: area.y + 1, height: area.height - 1, ..area };
+    }
+    if lines.is_empty() {
+        let (text, ink) = nothing(app, snapshot, pane);
+        paper.put(area.x, area.y, &fit(text, width), ink);
+        return;
+    }
+    let rows = usize::from(area.height);
+    let chosen = app.view(pane).cursor.index;
+    let first = (chosen + 1).saturating_sub(rows);
+    for (row, (place, (text, ink))) in
+        (area.y..area.y + area.height).zip(lines.iter().enumerate().skip(first))
+    {
+        if has_focus && place == chosen {
+            paper.put(area.x, row, &left(text, width), Ink::Chosen);
+        } else {
+            paper.put(area.x, row, &fit(text, width), *ink);
+        }
+    }
+}
+
+fn title(app: &App, snapshot: &Snapshot, pane: Pane, width: u16) -> String {
+    let number = pane.index() + 1;
+    let mut title = format!("{number} {}", pane.name());
+    let view = app.view(pane);
+    match pane {
+        Pane::Findings => {
+            if let Some(all) = &snapshot.findings {
+                let critical = all.iter().filter(|one| one.is_critical).count();
+                title += &format!(": {critical} critical, {} warning", all.len() - critical);
+            }
+        }
+        Pane::Listeners => title += &format!(": {}", snapshot.listeners_total),
+        Pane::Remotes if width >= 36 => title += &format!(", last {}", age(snapshot.remotes_within)),
+        _ => {}
+    }
+    if !view.filter.is_empty() {
+        title += &format!(", only with {:?}", view.filter);
+    }
+    if view.sort > 0 || app.focus == pane {
+        title += &format!(", by {}", pane.sorts()[view.sort]);
+    }
+    title
+}
+
+/// What an empty list means.
+fn nothing(app: &App, snapshot: &Snapshot, pane: Pane) -> (&'static str, Ink) {
+    if !app.view(pane).filter.is_empty() {
+        return ("no row has it; / changes the filter", Ink::Plain);
+    }
+    match pane {
+        Pane::Findings if snapshot.findings.is_none() => ("cannot be found without eBPF", Ink::Warning),
+        Pane::Findings => ("nothing is found to be wrong", Ink::Good),
+        Pane::Listeners if snapshot.listeners.is_none() => ("not known without eBPF", Ink::Dim),
+        Pane::Listeners => ("nobody listens", Ink::Dim),
+        Pane::Owners if !snapshot.is_ebpf => ("not known without eBPF", Ink::Dim),
+        Pane::Owners => ("no process has connections", Ink::Dim),
+        Pane::Remotes | Pane::States if !snapshot.is_ebpf => ("not known without eBPF", Ink::Dim),
+        Pane::Remotes | Pane::States => ("none with retransmits, resets, failures", Ink::Good),
+    }
+}
+
+fn finding(snapshot: &Snapshot, one: &Finding, width: usize) -> Line {
+    let (severity, ink) = if one.is_critical { ("CRIT", Ink::Critical) } else { ("WARN", Ink::Warning) };
+    let lasts = one.since.and_then(|since| snapshot.at.duration_since(since).ok());
+    let lasts = lasts.map_or_else(|| "?".into(), age);
+    let kind = if width >= 110 {
+        let verdict = one.verdict.as_deref().map(|verdict| format!(" ({verdict})")).unwrap_or_default();
+        left(&format!("{}{verdict}", one.kind), 36)
+    } else {
+        left(&one.kind, 21)
+    };
+    (format!("{severity} {lasts:>6} {kind} {}", one.summary), ink)
+}
+
+/// Columns of addresses, and of a bar.
+fn listener_widths(width: usize) -> (usize, usize) {
+    if width >= 130 { (47, 22) } else { (21, 19) }
+}
+
+fn listener_head(width: usize) -> String {
+    let (address, queue) = listener_widths(width);
+    let syn = if width >= 100 { queue } else { 9 };
+    format!("{:<address$} {:<queue$} {:<syn$} {:<11} owner", "local", "accept queue", "syn queue", "drops")
+}
+
+fn listener(app: &App, snapshot: &Snapshot, one: &Listener, width: usize) -> Line {
+    let (address, queue) = listener_widths(width);
+    let accept = left(&bar(one.accept.length, one.accept.limit), queue);
+    let syn = if width >= 100 {
+        left(&bar(one.syn.length, one.syn.limit), queue)
+    } else {
+        left(&format!("{}/{}", count(one.syn.length), count(one.syn.limit)), 9)
+    };
+    let recent = app.recent.drops(one);
+    let drops =
+        if recent > 0 { format!("{} +{}", short(one.drops), short(recent)) } else { short(one.drops) };
+    let mut line = format!("{} {accept} {syn} {drops:<11} {}", left(&one.local, address), one.owner.name());
+    if width >= 130 {
+        line += &format!("  {}", namespace(snapshot, one.netns));
+        if let Some(place) = &one.owner.place {
+            line += &format!("  {place}");
+        }
+        if recent > 0 {
+            line += &format!("  dropped {recent} in {}", age(WITHIN));
+        }
+    }
+    let is_full = one.accept.fill() >= 1000 || one.syn.fill() >= 1000;
+    let ink = match (recent > 0, is_full || one.accept.fill() >= 750 || one.syn.fill() >= 750) {
+        (true, _) => Ink::Critical,
+        (_, true) => Ink::Warning,
+        _ => Ink::Plain,
+    };
+    (line, ink)
+}
+
+/// Its name, or its number.
+pub(super) fn namespace(snapshot: &Snapshot, netns: u64) -> String {
+    let known = snapshot.namespaces.iter().find(|(inode, _)| *inode == netns);
+    match known.and_then(|(_, name)| name.as_ref()) {
+        Some(name) => format!("netns {name}"),
+        None => format!("netns {netns}"),
+    }
+}
+
+fn owner(one: &Owner, width: usize) -> Line {
+    let name = if width >= 60 { one.process.long_name() } else { one.process.name() };
+    let room = if width >= 60 { 44 } else { 19 };
+    let mut words = Vec::new();
+    let mut word = |number: u64, singular: &str, plural: &str| {
+        if number > 0 {
+            words.push(format!("{} {}", short(number), if number == 1 { singular } else { plural }));
+        }
+    };
+    word(one.critical, "critical", "critical");
+    word(one.warning, "warning", "warnings");
+    word(one.drops, "drop", "drops");
+    word(one.close_wait, "close_wait", "close_wait");
+    word(one.stalled, "stalled", "stalled");
+    word(one.retransmits, "retransmit", "retransmits");
+    word(one.connect_failures, "failed connect", "failed connects");
+    word(one.resets, "reset", "resets");
+    if width >= 60 && one.unread_bytes > 0 {
+        words.push(format!("{} bytes unread", short(one.unread_bytes)));
+    }
+    words.push(format!("{} sockets", short(one.sockets)));
+    let ink = match (one.critical, one.warning, one.trouble()) {
+        (1.., ..) => Ink::Critical,
+        (_, 1.., _) => Ink::Warning,
+        (_, _, 0) => Ink::Dim,
+        _ => Ink::Plain,
+    };
+    (format!("{} {}", left(&name, room), words.join(", ")), ink)
+}
+
+fn remote(one: &Remote, width: usize) -> Line {
+    let address = if width >= 60 { 47 } else { 21 };
+    let side = if one.is_client { format!("to :{}", one.port) } else { "from here".into() };
+    let mut line = left(&one.name(), address);
+    if width >= 60 {
+        line += &format!(" {}", left(&side, 10));
+    }
+    let mut parts = Vec::new();
+    for (number, name) in
+        [(one.retransmits(), "resent"), (one.connect_failures, "failed"), (one.resets(), "resets")]
+    {
+        if number > 0 {
+            parts.push(format!("{} {name}", short(number)));
+        }
+    }
+    line += " ";
+    line += &parts.join(", ");
+    if width >= 60 && one.owner != Process::default() {
+        line += &format!("  {}", one.owner.name());
+    }
+    (line, Ink::Plain)
+}
+
+/// So that all that a list can say lines up.
+pub(super) fn pair(name: &str, value: &str) -> String {
+    format!("{} {value}", right(name, 18))
+}
