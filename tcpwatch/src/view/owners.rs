@@ -149,7 +149,7 @@ mod tests {
         let mut sample = sample_at(1.0, 7);
         let stalled = Group { trouble: Trouble::PeerWindowZero, ..group(Some(3), TcpState::Established, 2) };
         let orphan = Group { orphan: true, ..group(Some(3), TcpState::FinWait1, 9) };
-        sample.namespaces[0].survey = Some(Survey {
+        sample.namespaces[0].survey = Some(Arc::new(Survey {
             groups: vec![
                 group(Some(1), TcpState::Established, 100),
                 group(Some(2), TcpState::CloseWait, 5),
@@ -159,7 +159,7 @@ mod tests {
                 orphan,
             ],
             ..Survey::default()
-        });
+        }));
         let web = Process { pid: 2, command: Some("web".into()), ..Process::default() };
         sample.processes.insert(2, Arc::new(web));
         sample.listeners = vec![ListenerSample { pid: Some(3), drops: 3, ..listener_at(7, 80) }];
