@@ -10,11 +10,13 @@ mod recording;
 mod screen;
 
 use std::io::{self, IsTerminal as _};
+use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use clap::Args;
 
 use super::moment::{self, When};
@@ -99,11 +101,12 @@ pub(super) fn top(args: &TopArgs) -> Result<Outcome> {
     let (tell, told) = channel();
     let app = App::new(options(source, args.interval, None));
     if args.once {
-        let worker: Box<dyn Worker> = match client {
-            Some(client) => Box::new(fetch::start(client, args.netns, args.interval, tell)),
-            None => Box::new(alone::start(args.netns, args.interval, tell)),
+        // The first figures of one's own have no rates yet.
+        let (worker, wanted): (Box<dyn Worker>, _) = match client {
+            Some(client) => (Box::new(fetch::start(client, args.netns, args.interval, tell)), 1),
+            None => (Box::new(alone::start(args.netns, args.interval, tell)), 2),
         };
-        return once::print(app, &told, worker.as_ref());
+        return once::print(app, &told, worker.as_ref(), wanted);
     }
     check_terminal()?;
     run(app, tell, &told, |tell| match client {
@@ -130,7 +133,7 @@ pub(super) fn replay(
     let at = at.map_or(span.first, |at| at.within(span));
     let (tell, told) = channel();
     if once {
-        return once::print(app, &told, &recording::start(replay, path.to_owned(), span, at, tell));
+        return once::print(app, &told, &recording::start(replay, path.to_owned(), span, at, tell), 1);
     }
     let path = path.to_owned();
     run(app, tell, &told, |tell| Box::new(recording::start(replay, path, span, at, tell)))
@@ -177,10 +180,10 @@ fn run(
     start: impl FnOnce(Sender<Input>) -> Box<dyn Worker>,
 ) -> Result<Outcome> {
     // First: what comes before it is not lost.
-    input::watch_signals(tell.clone())?;
+    input::watch_signals(&tell)?;
     let mut screen = Screen::open()?;
     let worker = start(tell.clone());
-    input::read_keys(tell)?;
+    input::read_keys(&tell);
     let began = Instant::now();
     let (columns, rows) = screen.size()?;
     let mut commands = app.update(Event::Resize(columns, rows), began.elapsed());
@@ -213,6 +216,23 @@ fn run(
                 }
             }
         }
+    }
+}
+
+/// A thread that tells what becomes of it: a screen whose figures nobody fetches any more must not stand still.
+fn spawn(name: &str, tell: &Sender<Input>, work: impl FnOnce() -> Result<()> + Send + 'static) {
+    let told = tell.clone();
+    let run = move || {
+        // What it worked on is gone with it.
+        let done = panic::catch_unwind(AssertUnwindSafe(work));
+        let done = done.unwrap_or_else(|_| Err(anyhow!("a part of tcpwatch has panicked, see above")));
+        if let Err(error) = done {
+            // Nobody listens any more if it has ended already.
+            let _ = told.send(Input::Broken(error));
+        }
+    };
+    if let Err(error) = thread::Builder::new().name(name.into()).spawn(run) {
+        let _ = tell.send(Input::Broken(anyhow!("cannot start a thread: {error}")));
     }
 }
 

@@ -1,13 +1,12 @@
 //! Figures without a daemon: the programs are loaded as long as the screen is there.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
 
 use super::fetch::within;
-use super::{Input, Worker, line, parse};
+use super::{Input, Worker, line, parse, spawn};
 use crate::cli::markdown;
 use crate::detect::{self, Detectors, Findings, Thresholds};
 use crate::explain::{self, Facts};
@@ -32,16 +31,7 @@ impl Worker for Alone {
 
 pub(super) fn start(netns: Option<u64>, every: Duration, tell: Sender<Input>) -> Alone {
     let (ask, asked) = channel();
-    let told = tell.clone();
-    let look = move || {
-        if let Err(error) = Look::open(netns, &tell).and_then(|look| look.run(every, &asked, &tell)) {
-            // Nobody listens any more if it has ended already.
-            let _ = tell.send(Input::Broken(error));
-        }
-    };
-    if let Err(error) = thread::Builder::new().name("sampler".into()).spawn(look) {
-        let _ = told.send(Input::Broken(anyhow!("cannot start a thread: {error}")));
-    }
+    spawn("sampler", &tell.clone(), move || Look::open(netns, &tell)?.run(every, &asked, &tell));
     Alone(ask)
 }
 

@@ -5,10 +5,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::anyhow;
 use serde_json::Value;
 
-use super::{Input, Worker, client, line, parse};
+use super::{Input, Worker, client, line, parse, spawn};
 use crate::cli::markdown;
 use crate::top::{Command, Event};
 use client::Client;
@@ -29,17 +28,14 @@ impl Worker for Fetcher {
 pub(super) fn start(client: Client, netns: Option<u64>, every: Duration, tell: Sender<Input>) -> Fetcher {
     let (ask, asked) = channel();
     let (asking, told) = (client.clone(), tell.clone());
-    let threads = [
-        thread::Builder::new().name("figures".into()).spawn(move || figures(&client, netns, every, &tell)),
-        thread::Builder::new().name("answers".into()).spawn({
-            let told = told.clone();
-            move || answers(&asking, netns, &asked, &told)
-        }),
-    ];
-    for error in threads.into_iter().filter_map(Result::err) {
-        // Then nobody listens who could be told.
-        let _ = told.send(Input::Broken(anyhow!("cannot start a thread: {error}")));
-    }
+    spawn("answers", &tell, move || {
+        answers(&asking, netns, &asked, &told);
+        Ok(())
+    });
+    spawn("figures", &tell.clone(), move || {
+        figures(&client, netns, every, &tell);
+        Ok(())
+    });
     Fetcher(ask)
 }
 

@@ -1,38 +1,36 @@
 //! Keys and signals, each read by a thread of its own.
 
-use std::io;
 use std::sync::mpsc::Sender;
-use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use crossterm::event::{self, Event as Read, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use crossterm::terminal::disable_raw_mode;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Input;
+use crate::cli::FAILED;
 use crate::top::{Event, Key};
 
+/// For the screen to be left after a signal.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 /// Tells of keys and of the terminal's size until nobody listens.
-pub(super) fn read_keys(tell: Sender<Input>) -> Result<()> {
+pub(super) fn read_keys(tell: &Sender<Input>) {
+    let told = tell.clone();
     let read = move || {
         loop {
-            let input = match event::read() {
-                Ok(Read::Key(key)) => key_of(key).map(|key| Input::Event(Event::Key(key))),
-                Ok(Read::Resize(columns, rows)) => Some(Input::Event(Event::Resize(columns, rows))),
-                Ok(_) => None,
-                Err(error) => Some(Input::Broken(gone(error))),
+            let event = match event::read().context("read from the terminal")? {
+                Read::Key(key) => key_of(key).map(Event::Key),
+                Read::Resize(columns, rows) => Some(Event::Resize(columns, rows)),
+                _ => None,
             };
-            let is_broken = matches!(input, Some(Input::Broken(_)));
-            if input.is_some_and(|input| tell.send(input).is_err()) || is_broken {
-                return;
+            if event.is_some_and(|event| told.send(Input::Event(event)).is_err()) {
+                return Ok(());
             }
         }
     };
-    thread::Builder::new().name("keys".into()).spawn(read).context("start the thread that reads keys")?;
-    Ok(())
-}
-
-fn gone(error: io::Error) -> anyhow::Error {
-    anyhow::Error::new(error).context("read from the terminal")
+    super::spawn("keys", tell, read);
 }
 
 fn key_of(key: KeyEvent) -> Option<Key> {
@@ -69,7 +67,7 @@ fn key_of(key: KeyEvent) -> Option<Key> {
 }
 
 /// Tells when a signal asks for the end: it must not leave the terminal as it is.
-pub(super) fn watch_signals(tell: Sender<Input>) -> Result<()> {
+pub(super) fn watch_signals(tell: &Sender<Input>) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -85,13 +83,13 @@ pub(super) fn watch_signals(tell: Sender<Input>) -> Result<()> {
             while one.recv().await.is_some() {
                 // Nobody listens any more if it has ended already.
                 let _ = tell.send(Input::Stop);
+                // A terminal that takes nothing keeps the screen from being left: then without it.
+                tokio::time::sleep(PATIENCE).await;
+                let _ = disable_raw_mode();
+                std::process::exit(FAILED.into());
             }
         });
     }
-    let wait = move || runtime.block_on(std::future::pending::<()>());
-    thread::Builder::new()
-        .name("signals".into())
-        .spawn(wait)
-        .context("start the thread that waits for signals")?;
+    super::spawn("signals", tell, move || runtime.block_on(std::future::pending()));
     Ok(())
 }

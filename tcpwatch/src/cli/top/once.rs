@@ -18,8 +18,13 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const COLUMNS: u16 = 132;
 const ROWS: u16 = 50;
 
-/// Waits for figures, and prints them. The worker is needed until then.
-pub(super) fn print(mut app: App, told: &Receiver<Input>, _worker: &dyn Worker) -> Result<Outcome> {
+/// Waits for so many figures, and prints the last. The worker is needed until then.
+pub(super) fn print(
+    mut app: App,
+    told: &Receiver<Input>,
+    _worker: &dyn Worker,
+    mut wanted: usize,
+) -> Result<Outcome> {
     let began = Instant::now();
     let columns = terminal::width().and_then(|width| u16::try_from(width).ok()).unwrap_or(COLUMNS);
     app.update(Event::Resize(columns, ROWS), Duration::ZERO);
@@ -29,7 +34,10 @@ pub(super) fn print(mut app: App, told: &Receiver<Input>, _worker: &dyn Worker) 
             Ok(Input::Event(Event::Trouble(why))) => bail!("{why}"),
             Ok(Input::Event(event @ Event::Snapshot(_))) => {
                 app.update(event, began.elapsed());
-                break;
+                wanted = wanted.saturating_sub(1);
+                if wanted == 0 {
+                    break;
+                }
             }
             Ok(Input::Event(event)) => drop(app.update(event, began.elapsed())),
             Ok(Input::Broken(error)) => return Err(error),

@@ -5,13 +5,12 @@ mod marks;
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
 
 use super::alone::page;
-use super::{Input, Worker, line, moment, parse};
+use super::{Input, Worker, line, moment, parse, spawn};
 use crate::explain::Settings;
 use crate::record::{Item, Span};
 use crate::replay::{Moment, Replay, Step};
@@ -45,20 +44,12 @@ pub(super) fn start(
     tell: Sender<Input>,
 ) -> Recording {
     let (ask, asked) = channel();
-    let (marks, told) = (tell.clone(), tell.clone());
-    let play = move || {
-        if let Err(error) = Player::new(replay, span, tell.clone()).run(at, &asked) {
-            // Nobody listens any more if it has ended already.
-            let _ = tell.send(Input::Broken(error));
-        }
-    };
-    let threads = [
-        thread::Builder::new().name("player".into()).spawn(play),
-        thread::Builder::new().name("marks".into()).spawn(move || marks::look(&path, &marks)),
-    ];
-    for error in threads.into_iter().filter_map(Result::err) {
-        let _ = told.send(Input::Broken(anyhow!("cannot start a thread: {error}")));
-    }
+    let marks = tell.clone();
+    spawn("marks", &tell, move || {
+        marks::look(&path, &marks);
+        Ok(())
+    });
+    spawn("player", &tell.clone(), move || Player::new(replay, span, tell).run(at, &asked));
     Recording(ask)
 }
 
@@ -256,8 +247,8 @@ impl Player {
         let told = overview::overview(&now.report, &now.findings, None, self.host.clone());
         let snapshot =
             parse::snapshot(&serde_json::to_value(told)?).context("understand what was recorded")?;
-        self.tell(Event::Snapshot(Box::new(snapshot)))?;
-        self.tell(Event::Position(Position { at: self.at(), is_playing: self.speed.is_some() }))
+        self.tell(Event::Position(Position { at: self.at(), is_playing: self.speed.is_some() }))?;
+        self.tell(Event::Snapshot(Box::new(snapshot)))
     }
 
     fn tell(&self, event: Event) -> Result<()> {

@@ -13,6 +13,7 @@ use crossterm::terminal::{
 };
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
+use ratatui::layout::Rect;
 
 use crate::top::App;
 use crate::top::draw::draw;
@@ -33,7 +34,7 @@ impl Screen {
         let mut screen = Self { terminal, is_open: true };
         execute!(io::stdout(), EnterAlternateScreen, DisableLineWrap, Hide)
             .context("take over the terminal")?;
-        screen.terminal.clear().context("clear the terminal")?;
+        screen.clear()?;
         Ok(screen)
     }
 
@@ -47,9 +48,11 @@ impl Screen {
         Ok(())
     }
 
-    /// Everything is drawn anew: something else wrote to the terminal.
+    /// Everything is drawn anew: something else wrote to the terminal. `Terminal::clear` would ask the terminal where
+    /// its cursor is, and fail where the answer takes long.
     pub(super) fn clear(&mut self) -> Result<()> {
-        self.terminal.clear().context("clear the terminal")
+        let (width, height) = self.size()?;
+        self.terminal.resize(Rect::new(0, 0, width, height)).context("clear the terminal")
     }
 
     /// Gives the terminal back.

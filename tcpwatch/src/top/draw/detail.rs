@@ -10,7 +10,7 @@ use crate::top::detail::{Detail, SORTS, Tab};
 
 pub(super) fn draw(app: &App, detail: &Detail, snapshot: &Snapshot, paper: &mut Paper<'_>, area: Rect) {
     let gone = if detail.is_gone { ", over: this is how it was" } else { "" };
-    paper.title(Rect { height: 1, ..area }, &format!("{}{gone}", detail.subject.title()), true);
+    paper.title(Rect { height: 1, ..area }, &format!("{}{gone}", detail.subject.title()), Ink::Focus);
     let mut x = area.x;
     for tab in &detail.tabs {
         let text = format!("[{}]", tab.name());
@@ -94,10 +94,11 @@ fn sockets(app: &App, detail: &Detail, paper: &mut Paper<'_>, area: Rect) {
     if app.timeline.is_some() || area.height < 3 {
         return;
     }
-    let head = line(&HEAD.map(String::from), width);
+    let head = line(&HEAD.map(String::from), width).remove(0);
     paper.put(area.x, area.y + 1, &fit(&head, width), Ink::Dim);
-    for (row, socket) in (area.y + 2..area.y + area.height).zip(rows.into_iter().skip(detail.scroll)) {
-        paper.put(area.x, row, &fit(&line(&cells(socket), width), width), Ink::Plain);
+    let lines = rows.into_iter().skip(detail.scroll).flat_map(|socket| line(&cells(socket), width));
+    for (row, text) in (area.y + 2..area.y + area.height).zip(lines) {
+        paper.put(area.x, row, &fit(&text, width), Ink::Plain);
     }
 }
 
@@ -118,23 +119,19 @@ fn cells(one: &Socket) -> [String; 9] {
     ]
 }
 
-/// Columns that there is room for. Addresses are what a socket is known by.
-fn line(cells: &[String; 9], width: usize) -> String {
+/// Columns that there is room for. Addresses are what a socket is known by: where two do not fit side by side, the
+/// second is on a line of its own.
+fn line(cells: &[String; 9], width: usize) -> Vec<String> {
     let address = if width >= 150 { 47 } else { 21 };
     let [state, age, local, remote, unread, unsent, resent, rtt, owner] = cells;
-    let mut line = format!(
-        "{} {age:>6} {} {} {unread:>6} {unsent:>6}",
-        left(state, 11),
-        pad(local, address),
-        pad(remote, address)
-    );
+    let ends = local.chars().count().max(address) + remote.chars().count().max(address);
+    let begin = format!("{} {age:>6}", left(state, 11));
+    let mut rest = format!("{remote:<address$} {unread:>6} {unsent:>6}");
     if width >= 110 {
-        line += &format!(" {resent:>6} {rtt:>8} {owner}");
+        rest += &format!(" {resent:>6} {rtt:>8} {owner}");
     }
-    line
-}
-
-/// Never cut: a longer one moves what comes after it.
-fn pad(text: &str, width: usize) -> String {
-    format!("{text:<width$}")
+    if ends + 34 > width {
+        return vec![format!("{begin} {local}"), format!("{:>18} {rest}", "to")];
+    }
+    vec![format!("{begin} {local:<address$} {rest}")]
 }

@@ -54,7 +54,7 @@ pub(super) fn draw(app: &App, snapshot: &Snapshot, paper: &mut Paper<'_>, area: 
     if !snapshot.is_complete {
         title += ", sockets older than the daemon are not all counted yet";
     }
-    paper.title(area, &title, has_focus);
+    paper.title(area, &title, if has_focus { Ink::Focus } else { Ink::Title });
     if area.height < ROWS + 1 || area.width < WIDTH {
         list(app, snapshot, paper, area, has_focus);
         return;
@@ -84,9 +84,10 @@ pub(super) fn draw(app: &App, snapshot: &Snapshot, paper: &mut Paper<'_>, area: 
         let down = format!("{} v", right(&rate(waiting), 4));
         paper.put(area.x + 3 * STEP + NODE, top + 1, &down, flow_ink(waiting));
     }
-    let others = others(snapshot);
-    paper.put(area.x, top + 6, &fit(&others, area.width.into()), Ink::Plain);
-    if area.width >= WIDTH + 50 {
+    let has_table = area.width >= WIDTH + 50;
+    let room = if has_table { WIDTH } else { area.width };
+    paper.put(area.x, top + 6, &fit(&others(snapshot), room.into()), Ink::Plain);
+    if has_table {
         table(
             snapshot,
             paper,
@@ -126,10 +127,10 @@ fn ink(snapshot: &Snapshot, state: S) -> Ink {
 fn others(snapshot: &Snapshot) -> String {
     let mut parts = Vec::new();
     if let Some(half_open) = snapshot.half_open.filter(|count| *count > 0) {
-        parts.push(format!("{half_open} of syn_recv half-open"));
+        parts.push(format!("{half_open} half-open"));
     }
     if let Some(orphans) = snapshot.orphans.filter(|count| *count > 0) {
-        parts.push(format!("{orphans} of fin_wait2 orphans"));
+        parts.push(format!("{orphans} orphans in fin_wait2"));
     }
     let is_drawn = |flow: &&Flow| {
         let arrows = ARROWS.iter().any(|(from, to, ..)| (*from, *to) == (flow.from, flow.to));

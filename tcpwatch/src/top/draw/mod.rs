@@ -30,6 +30,9 @@ const ROOMY: (u16, u16) = (76, 22);
 /// Rows of the state machine with its heading.
 const MACHINE: u16 = 8;
 
+/// There is room for more than a line for each finding.
+const TALL: u16 = 40;
+
 pub use lines::plain;
 
 /// Draws everything.
@@ -104,8 +107,10 @@ fn overview(app: &App, snapshot: &Snapshot, paper: &mut Paper<'_>, body: Rect) {
         pane(app, snapshot, paper, app.focus, body);
         return;
     }
-    let findings = u16::try_from(app.findings().len()).unwrap_or(u16::MAX).clamp(1, 200) + 1;
     let (width, height) = (body.width, body.height);
+    let count = u16::try_from(app.findings().len()).unwrap_or(u16::MAX).clamp(1, 100);
+    // On a large screen each has what to do about it below.
+    let findings = if height >= TALL { 2 * count + 1 } else { count + 1 };
     if width < ROOMY.0 || height + 3 < ROOMY.1 {
         let top = Rect { height: findings.min(height / 3).max(2), ..body };
         let rest = Rect { y: body.y + top.height, height: height - top.height, ..body };
@@ -127,7 +132,8 @@ fn overview(app: &App, snapshot: &Snapshot, paper: &mut Paper<'_>, body: Rect) {
     pane(app, snapshot, paper, Pane::States, take(MACHINE));
     pane(app, snapshot, paper, Pane::Listeners, take(rest - findings - pair));
     let pair = take(pair);
-    let half = width / 2;
+    // What owners have takes more words.
+    let half = width / 2 + 4;
     pane(app, snapshot, paper, Pane::Owners, Rect { width: half - 1, ..pair });
     pane(app, snapshot, paper, Pane::Remotes, Rect { x: half, width: width - half, ..pair });
 }
@@ -172,12 +178,8 @@ fn keys(app: &App) -> &'static str {
             "q quit  ? help  Esc back  Tab next view  / filter  s sort  space pause"
         }
         (Some(_), None) => "q quit  ? help  Esc back  Tab next view  arrows scroll  r reload the page",
-        (None, None) => {
-            "q quit  ? help  Tab,1-5 pane  Enter look into  s sort  / filter  z zoom  space pause"
-        }
-        (Some(_), Some(_)) => "q quit  ? help  Esc back  Tab next view  space play  ,. step  n,N finding",
-        (None, Some(_)) => {
-            "q quit  ? help  Enter look into  space play  <-,-> 10 s  ,. step  n,N finding  g time"
-        }
+        (None, None) => "q quit  ? help  1-5 pane  Enter look into  s sort  / filter  z zoom  space pause",
+        (Some(_), Some(_)) => "q quit  ? help  Esc back  Tab next view  space play  , . step  n N finding",
+        (None, Some(_)) => "q quit  ? help  Enter look into  space play  , . step  n N finding  g go to time",
     }
 }

@@ -12,9 +12,19 @@ use crate::view::bar::bar;
 /// A line of a list.
 type Line = (String, Ink);
 
+/// Below this width a pane stands beside another one.
+const WHOLE: usize = 60;
+
 pub(super) fn draw(app: &App, snapshot: &Snapshot, paper: &mut Paper<'_>, pane: Pane, area: Rect) {
     let has_focus = app.focus == pane && app.detail.is_none();
-    paper.title(area, &title(app, snapshot, pane, area.width), has_focus);
+    let is_critical = pane == Pane::Findings && snapshot.findings.iter().flatten().any(|one| one.is_critical);
+    let ink = match (has_focus, is_critical) {
+        (true, true) => Ink::Alarm,
+        (true, false) => Ink::Focus,
+        (false, true) => Ink::Critical,
+        (false, false) => Ink::Title,
+    };
+    paper.title(area, &title(app, snapshot, pane, area.width), ink);
     if area.height < 2 {
         return;
     }
@@ -43,18 +53,31 @@ pub(super) fn draw(app: &App, snapshot: &Snapshot, paper: &mut Paper<'_>, pane: 
         paper.put(area.x, area.y, &fit(text, width), ink);
         return;
     }
-    let rows = usize::from(area.height);
+    let advice = advice(app, pane, area.height);
+    let each = if advice.is_empty() { 1 } else { 2 };
+    let rows = usize::from(area.height / each);
     let chosen = app.view(pane).cursor.index;
     let first = (chosen + 1).saturating_sub(rows);
-    for (row, (place, (text, ink))) in
-        (area.y..area.y + area.height).zip(lines.iter().enumerate().skip(first))
-    {
+    let places = (area.y..area.y + area.height).step_by(each.into());
+    for (row, (place, (text, ink))) in places.zip(lines.iter().enumerate().skip(first)) {
         if has_focus && place == chosen {
             paper.put(area.x, row, &left(text, width), Ink::Chosen);
         } else {
             paper.put(area.x, row, &fit(text, width), *ink);
         }
+        if let Some(advice) = advice.get(place).filter(|_| row + 1 < area.y + area.height) {
+            paper.put(area.x, row + 1, &fit(&format!("{:>10} {advice}", ">"), width), Ink::Plain);
+        }
     }
+}
+
+/// What to do about each finding, where there is room for it.
+fn advice(app: &App, pane: Pane, height: u16) -> Vec<String> {
+    let findings = app.findings();
+    if pane != Pane::Findings || findings.len() * 2 > usize::from(height) {
+        return Vec::new();
+    }
+    findings.into_iter().map(|one| one.advice.first().cloned().unwrap_or_default()).collect()
 }
 
 fn title(app: &App, snapshot: &Snapshot, pane: Pane, width: u16) -> String {
@@ -162,23 +185,28 @@ pub(super) fn namespace(snapshot: &Snapshot, netns: u64) -> String {
 }
 
 fn owner(one: &Owner, width: usize) -> Line {
-    let name = if width >= 60 { one.process.long_name() } else { one.process.name() };
-    let room = if width >= 60 { 44 } else { 19 };
+    let name = if width >= WHOLE { one.process.long_name() } else { one.process.name() };
+    let room = match width {
+        110.. => 44,
+        WHOLE.. => 28,
+        _ => 16,
+    };
+    let (critical, warning) = if width >= WHOLE { ("critical", "warning") } else { ("crit", "warn") };
     let mut words = Vec::new();
     let mut word = |number: u64, singular: &str, plural: &str| {
         if number > 0 {
             words.push(format!("{} {}", short(number), if number == 1 { singular } else { plural }));
         }
     };
-    word(one.critical, "critical", "critical");
-    word(one.warning, "warning", "warnings");
+    word(one.critical, critical, critical);
+    word(one.warning, warning, warning);
     word(one.drops, "drop", "drops");
     word(one.close_wait, "close_wait", "close_wait");
     word(one.stalled, "stalled", "stalled");
     word(one.retransmits, "retransmit", "retransmits");
     word(one.connect_failures, "failed connect", "failed connects");
     word(one.resets, "reset", "resets");
-    if width >= 60 && one.unread_bytes > 0 {
+    if width >= WHOLE && one.unread_bytes > 0 {
         words.push(format!("{} bytes unread", short(one.unread_bytes)));
     }
     words.push(format!("{} sockets", short(one.sockets)));
@@ -192,23 +220,23 @@ fn owner(one: &Owner, width: usize) -> Line {
 }
 
 fn remote(one: &Remote, width: usize) -> Line {
-    let address = if width >= 60 { 47 } else { 21 };
+    let address = if width >= WHOLE { 47 } else { 21 };
     let side = if one.is_client { format!("to :{}", one.port) } else { "from here".into() };
     let mut line = left(&one.name(), address);
-    if width >= 60 {
+    if width >= WHOLE {
         line += &format!(" {}", left(&side, 10));
     }
     let mut parts = Vec::new();
     for (number, name) in
-        [(one.retransmits(), "resent"), (one.connect_failures, "failed"), (one.resets(), "resets")]
+        [(one.retransmits(), "resent"), (one.connect_failures, "failed"), (one.resets(), "reset")]
     {
         if number > 0 {
             parts.push(format!("{} {name}", short(number)));
         }
     }
     line += " ";
-    line += &parts.join(", ");
-    if width >= 60 && one.owner != Process::default() {
+    line += &parts.join(if width >= WHOLE { ", " } else { " " });
+    if width >= WHOLE && one.owner != Process::default() {
         line += &format!("  {}", one.owner.name());
     }
     (line, Ink::Plain)

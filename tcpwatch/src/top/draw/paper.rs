@@ -79,12 +79,12 @@ impl<'a> Paper<'a> {
     }
 
     /// The heading of a pane, over all of its width.
-    pub(super) fn title(&mut self, area: Rect, text: &str, has_focus: bool) {
+    pub(super) fn title(&mut self, area: Rect, text: &str, ink: Ink) {
         let width = usize::from(area.width);
         let mut line = fit(text, width);
         line.push(' ');
         let line: String = line.chars().chain(std::iter::repeat('-')).take(width).collect();
-        self.put(area.x, area.y, &line, if has_focus { Ink::Focus } else { Ink::Title });
+        self.put(area.x, area.y, &line, ink);
     }
 }
 

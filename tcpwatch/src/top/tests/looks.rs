@@ -214,8 +214,8 @@ fn any_size_can_be_drawn() {
     let mut screens =
         [in_trouble(app()), in_trouble(player()), looked_into('1', &[]), looked_into('2', &[]), app()];
     for app in &mut screens {
-        for columns in (1..=90).chain([300]) {
-            for rows in (1..=30).chain([100]) {
+        for columns in (1..=90).step_by(7).chain([39, 40, 75, 76, 300]) {
+            for rows in (1..=30).step_by(4).chain([10, 22, 100]) {
                 assert_eq!(shown(app, columns, rows).lines().count(), usize::from(rows));
             }
         }

@@ -12,6 +12,7 @@ mod process;
 mod record;
 mod recorder;
 mod sockets;
+mod top;
 
 use std::net::TcpListener;
 
