@@ -109,7 +109,7 @@ pub(super) fn top(args: &TopArgs) -> Result<Outcome> {
         return once::print(app, &told, worker.as_ref(), wanted);
     }
     check_terminal()?;
-    run(app, tell, &told, |tell| match client {
+    run(app, &tell, &told, |tell| match client {
         Some(client) => Box::new(fetch::start(client, args.netns, args.interval, tell)),
         None => Box::new(alone::start(args.netns, args.interval, tell)),
     })
@@ -136,7 +136,7 @@ pub(super) fn replay(
         return once::print(app, &told, &recording::start(replay, path.to_owned(), span, at, tell), 1);
     }
     let path = path.to_owned();
-    run(app, tell, &told, |tell| Box::new(recording::start(replay, path, span, at, tell)))
+    run(app, &tell, &told, |tell| Box::new(recording::start(replay, path, span, at, tell)))
 }
 
 fn options(source: String, interval: Duration, timeline: Option<Timeline>) -> Options {
@@ -175,22 +175,25 @@ fn check_terminal() -> Result<()> {
 /// Shows the screen until it is left.
 fn run(
     mut app: App,
-    tell: Sender<Input>,
+    tell: &Sender<Input>,
     told: &Receiver<Input>,
     start: impl FnOnce(Sender<Input>) -> Box<dyn Worker>,
 ) -> Result<Outcome> {
     // First: what comes before it is not lost.
-    input::watch_signals(&tell)?;
+    input::watch_signals(tell)?;
     let mut screen = Screen::open()?;
     let worker = start(tell.clone());
-    input::read_keys(&tell);
+    input::read_keys(tell);
     let began = Instant::now();
     let (columns, rows) = screen.size()?;
     let mut commands = app.update(Event::Resize(columns, rows), began.elapsed());
     loop {
         for command in commands.drain(..) {
             match command {
-                Command::Quit => return screen.close().map(|()| Outcome::Fine),
+                Command::Quit => {
+                    screen.close();
+                    return Ok(Outcome::Fine);
+                }
                 Command::Redraw => screen.clear()?,
                 other => worker.ask(other),
             }
@@ -209,9 +212,12 @@ fn run(
         for input in first.into_iter().chain(told.try_iter()) {
             match input {
                 Input::Event(event) => commands.extend(app.update(event, began.elapsed())),
-                Input::Stop => return screen.close().map(|()| Outcome::Fine),
+                Input::Stop => {
+                    screen.close();
+                    return Ok(Outcome::Fine);
+                }
                 Input::Broken(error) => {
-                    screen.close()?;
+                    screen.close();
                     return Err(error);
                 }
             }

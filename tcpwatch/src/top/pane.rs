@@ -71,13 +71,12 @@ impl Cursor {
             self.index = 0;
             return;
         };
-        match ids.iter().position(|one| one == id) {
-            Some(index) => self.index = index,
+        if let Some(index) = ids.iter().position(|one| one == id) {
+            self.index = index;
+        } else {
             // It is gone: what came after it is in its place.
-            None => {
-                self.index = self.index.min(ids.len().saturating_sub(1));
-                self.id = ids.get(self.index).cloned();
-            }
+            self.index = self.index.min(ids.len().saturating_sub(1));
+            self.id = ids.get(self.index).cloned();
         }
     }
 

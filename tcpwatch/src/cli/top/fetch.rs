@@ -1,6 +1,7 @@
 //! Figures from a daemon. What is asked for by a key has a thread of its own, so that it does not wait for figures, nor
 //! they for it.
 
+use std::fmt::Write as _;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -132,7 +133,7 @@ fn encoded(text: &str) -> String {
         if byte.is_ascii_alphanumeric() {
             encoded.push(byte.into());
         } else {
-            encoded += &format!("%{byte:02x}");
+            _ = write!(encoded, "%{byte:02x}");
         }
     }
     encoded

@@ -80,7 +80,7 @@ pub(super) fn watch_signals(tell: &Sender<Input>) -> Result<()> {
     for one in signals {
         let (mut one, tell) = (one?, tell.clone());
         runtime.spawn(async move {
-            while one.recv().await.is_some() {
+            if one.recv().await.is_some() {
                 // Nobody listens any more if it has ended already.
                 let _ = tell.send(Input::Stop);
                 // A terminal that takes nothing keeps the screen from being left: then without it.

@@ -56,10 +56,9 @@ impl Screen {
     }
 
     /// Gives the terminal back.
-    pub(super) fn close(mut self) -> Result<()> {
+    pub(super) fn close(mut self) {
         self.is_open = false;
         restore();
-        Ok(())
     }
 }
 

@@ -84,7 +84,9 @@ fn finding(one: &Finding, snapshot: &Snapshot, text: &mut Text) {
         ("confidence", one.confidence.map(|number| format!("{number:.2} (0 to 1)"))),
     ];
     for (name, value) in parts {
-        value.into_iter().for_each(|value| text.pair(name, &value));
+        if let Some(value) = value {
+            text.pair(name, &value);
+        }
     }
     text.heading("Evidence");
     for (name, value) in &one.evidence {

@@ -1,5 +1,7 @@
 //! One thing looked into.
 
+use std::fmt::Write as _;
+
 use ratatui::layout::Rect;
 
 use super::about::{self, Lines};
@@ -18,12 +20,11 @@ pub(super) fn draw(app: &App, detail: &Detail, snapshot: &Snapshot, paper: &mut 
         x += u16::try_from(text.len()).unwrap_or(0) + 1;
     }
     let area = Rect { y: area.y + 2, height: area.height.saturating_sub(2), ..area };
-    match detail.tab() {
-        Tab::Sockets => sockets(app, detail, paper, area),
-        _ => {
-            let lines = lines(detail, snapshot, area);
-            show(&lines, detail.scroll, paper, area);
-        }
+    if detail.tab() == Tab::Sockets {
+        sockets(app, detail, paper, area);
+    } else {
+        let lines = lines(detail, snapshot, area);
+        show(&lines, detail.scroll, paper, area);
     }
 }
 
@@ -83,9 +84,10 @@ fn sockets(app: &App, detail: &Detail, paper: &mut Paper<'_>, area: Rect) {
         (Some(answer), None) => {
             let problems = if answer.problems.is_empty() { "" } else { ", not all could be looked at" };
             let all = answer.total;
-            match rows.len() as u64 == all {
-                true => format!("{all} by {}{problems}", SORTS[view.sort]),
-                false => format!("the {} oldest of {all} by {}{problems}", rows.len(), SORTS[view.sort]),
+            if rows.len() as u64 == all {
+                format!("{all} by {}{problems}", SORTS[view.sort])
+            } else {
+                format!("the {} oldest of {all} by {}{problems}", rows.len(), SORTS[view.sort])
             }
         }
     };
@@ -128,7 +130,7 @@ fn line(cells: &[String; 9], width: usize) -> Vec<String> {
     let begin = format!("{} {age:>6}", left(state, 11));
     let mut rest = format!("{remote:<address$} {unread:>6} {unsent:>6}");
     if width >= 110 {
-        rest += &format!(" {resent:>6} {rtt:>8} {owner}");
+        _ = write!(rest, " {resent:>6} {rtt:>8} {owner}");
     }
     if ends + 34 > width {
         return vec![format!("{begin} {local}"), format!("{:>18} {rest}", "to")];

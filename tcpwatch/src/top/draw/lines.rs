@@ -1,6 +1,6 @@
 //! A buffer as lines of plain text.
 
-use ratatui::buffer::Buffer;
+use ratatui::buffer::{Buffer, Cell};
 use ratatui::layout::Rect;
 
 use crate::top::App;
@@ -12,8 +12,7 @@ pub fn plain(app: &App, columns: u16, rows: u16) -> String {
     super::draw(app, area, &mut buffer);
     let mut text = String::new();
     for y in 0..rows {
-        let line: String =
-            (0..columns).filter_map(|x| buffer.cell((x, y))).map(|cell| cell.symbol()).collect();
+        let line: String = (0..columns).filter_map(|x| buffer.cell((x, y))).map(Cell::symbol).collect();
         text += line.trim_end();
         text.push('\n');
     }

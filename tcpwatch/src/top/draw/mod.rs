@@ -12,6 +12,8 @@ mod panes;
 mod paper;
 mod timeline;
 
+use std::fmt::Write as _;
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
@@ -79,13 +81,13 @@ fn header(app: &App, paper: &mut Paper<'_>) {
     let mut left = String::from("tcpwatch top");
     if let Some(snapshot) = app.shown() {
         let host = snapshot.host.as_deref().unwrap_or("unnamed host");
-        left += &format!("  {host}  {}", paper::clock(snapshot.at));
+        _ = write!(left, "  {host}  {}", paper::clock(snapshot.at));
         if paper.width() >= 100 {
-            left += &format!("  from {}", app.options.source);
+            _ = write!(left, "  from {}", app.options.source);
             if let Some(uptime) = snapshot.uptime {
-                left += &format!("  up {}", age(uptime));
+                _ = write!(left, "  up {}", age(uptime));
             }
-            left += &format!("  {} network namespaces", snapshot.namespaces.len());
+            _ = write!(left, "  {} network namespaces", snapshot.namespaces.len());
         }
     }
     let (state, ink) = match (&app.timeline, app.stale(), app.is_paused) {

@@ -1,5 +1,7 @@
 //! The panes that are lists: findings, listeners, owners, remote ends.
 
+use std::fmt::Write as _;
+
 use ratatui::layout::Rect;
 
 use super::paper::{Ink, Paper, age, count, fit, left, right, short};
@@ -88,18 +90,18 @@ fn title(app: &App, snapshot: &Snapshot, pane: Pane, width: u16) -> String {
         Pane::Findings => {
             if let Some(all) = &snapshot.findings {
                 let critical = all.iter().filter(|one| one.is_critical).count();
-                title += &format!(": {critical} critical, {} warning", all.len() - critical);
+                _ = write!(title, ": {critical} critical, {} warning", all.len() - critical);
             }
         }
-        Pane::Listeners => title += &format!(": {}", snapshot.listeners_total),
-        Pane::Remotes if width >= 36 => title += &format!(", last {}", age(snapshot.remotes_within)),
+        Pane::Listeners => _ = write!(title, ": {}", snapshot.listeners_total),
+        Pane::Remotes if width >= 36 => _ = write!(title, ", last {}", age(snapshot.remotes_within)),
         _ => {}
     }
     if !view.filter.is_empty() {
-        title += &format!(", only with {:?}", view.filter);
+        _ = write!(title, ", only with {:?}", view.filter);
     }
     if view.sort > 0 || app.focus == pane {
-        title += &format!(", by {}", pane.sorts()[view.sort]);
+        _ = write!(title, ", by {}", pane.sorts()[view.sort]);
     }
     title
 }
@@ -112,11 +114,9 @@ fn nothing(app: &App, snapshot: &Snapshot, pane: Pane) -> (&'static str, Ink) {
     match pane {
         Pane::Findings if snapshot.findings.is_none() => ("cannot be found without eBPF", Ink::Warning),
         Pane::Findings => ("nothing is found to be wrong", Ink::Good),
-        Pane::Listeners if snapshot.listeners.is_none() => ("not known without eBPF", Ink::Dim),
+        _ if !snapshot.is_ebpf => ("not known without eBPF", Ink::Dim),
         Pane::Listeners => ("nobody listens", Ink::Dim),
-        Pane::Owners if !snapshot.is_ebpf => ("not known without eBPF", Ink::Dim),
         Pane::Owners => ("no process has connections", Ink::Dim),
-        Pane::Remotes | Pane::States if !snapshot.is_ebpf => ("not known without eBPF", Ink::Dim),
         Pane::Remotes | Pane::States => ("none with retransmits, resets, failures", Ink::Good),
     }
 }
@@ -158,12 +158,12 @@ fn listener(app: &App, snapshot: &Snapshot, one: &Listener, width: usize) -> Lin
         if recent > 0 { format!("{} +{}", short(one.drops), short(recent)) } else { short(one.drops) };
     let mut line = format!("{} {accept} {syn} {drops:<11} {}", left(&one.local, address), one.owner.name());
     if width >= 130 {
-        line += &format!("  {}", namespace(snapshot, one.netns));
+        _ = write!(line, "  {}", namespace(snapshot, one.netns));
         if let Some(place) = &one.owner.place {
-            line += &format!("  {place}");
+            _ = write!(line, "  {place}");
         }
         if recent > 0 {
-            line += &format!("  dropped {recent} in {}", age(WITHIN));
+            _ = write!(line, "  dropped {recent} in {}", age(WITHIN));
         }
     }
     let is_full = one.accept.fill() >= 1000 || one.syn.fill() >= 1000;
@@ -224,7 +224,7 @@ fn remote(one: &Remote, width: usize) -> Line {
     let side = if one.is_client { format!("to :{}", one.port) } else { "from here".into() };
     let mut line = left(&one.name(), address);
     if width >= WHOLE {
-        line += &format!(" {}", left(&side, 10));
+        _ = write!(line, " {}", left(&side, 10));
     }
     let mut parts = Vec::new();
     for (number, name) in
@@ -237,7 +237,7 @@ fn remote(one: &Remote, width: usize) -> Line {
     line += " ";
     line += &parts.join(if width >= WHOLE { ", " } else { " " });
     if width >= WHOLE && one.owner != Process::default() {
-        line += &format!("  {}", one.owner.name());
+        _ = write!(line, "  {}", one.owner.name());
     }
     (line, Ink::Plain)
 }

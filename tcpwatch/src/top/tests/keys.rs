@@ -216,7 +216,7 @@ fn a_page_is_asked_for_once_and_scrolled() {
     let asked = press(&mut app, &[Key::Tab]);
     assert_eq!(asked, [Command::Page { ticket: 2, topic: "established".into(), netns: None }]);
     assert_eq!(play(&mut app, [Event::Tick]), []);
-    let text = (1..=100).map(|line| format!("line {line}\n")).collect::<String>();
+    let text = "line\n".repeat(100);
     play(&mut app, [Event::Page(2, Ok(text))]);
     let scroll = |app: &App| app.detail.as_ref().map_or(0, |detail| detail.scroll);
     press(&mut app, &[Key::Down, Key::Down, Key::PageDown]);

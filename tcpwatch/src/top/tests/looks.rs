@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
+use ratatui::buffer::Cell;
 
 use super::scene::{app, at, in_trouble, options, play, player, press, quiet, sockets, troubled, type_in};
 use crate::top::draw::{draw, plain};
@@ -24,8 +25,7 @@ fn shown(app: &mut App, columns: u16, rows: u16) -> String {
     terminal.draw(|frame| draw(app, frame.area(), frame.buffer_mut())).expect("drawn");
     let buffer = terminal.backend().buffer();
     let lines = (0..rows).map(|y| {
-        let line: String =
-            (0..columns).filter_map(|x| buffer.cell((x, y))).map(|cell| cell.symbol()).collect();
+        let line: String = (0..columns).filter_map(|x| buffer.cell((x, y))).map(Cell::symbol).collect();
         line.trim_end().to_owned() + "\n"
     });
     lines.collect()
