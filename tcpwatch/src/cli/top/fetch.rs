@@ -67,10 +67,10 @@ fn snapshot(client: &Client, value: &Value) -> Result<Event, String> {
 }
 
 fn trouble(client: &Client, error: &client::ClientError) -> String {
-    let why = line(error);
     match error {
-        client::ClientError::Connect { .. } => format!("cannot reach {}: {why}", client.address()),
-        _ => why,
+        // Short: what to do about it is known to who named the daemon.
+        client::ClientError::Connect { source, .. } => format!("cannot reach {}: {source}", client.address()),
+        _ => line(error),
     }
 }
 

@@ -56,9 +56,8 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
         (_, Some(snapshot)) => overview(app, snapshot, paper, body),
         (_, None) => {
             paper.put(1, 3, "waiting for the first figures", Ink::Plain);
-            for (row, line) in
-                (5..).zip(paper::wrap(app.trouble.as_deref().unwrap_or_default(), area.width - 2))
-            {
+            let trouble = app.trouble.as_ref().map(|trouble| format!("trying again: {trouble}"));
+            for (row, line) in (5..).zip(paper::wrap(&trouble.unwrap_or_default(), area.width - 2)) {
                 paper.put(1, row, &line, Ink::Alarm);
             }
         }
@@ -159,7 +158,7 @@ fn footer(app: &App, paper: &mut Paper<'_>, y: u16) {
         paper.put(0, y, &fit(help, width.into()), if prompt.error.is_some() { Ink::Alarm } else { Ink::Dim });
     } else {
         let message = match (&app.trouble, &app.note, app.shown()) {
-            (Some(trouble), _, Some(_)) => Some((format!("{trouble}; trying again"), Ink::Alarm)),
+            (Some(trouble), _, Some(_)) => Some((format!("trying again: {trouble}"), Ink::Alarm)),
             (_, Some((note, _)), _) => Some((note.clone(), Ink::Strong)),
             (_, _, Some(snapshot)) => snapshot.notes.first().map(|note| (note.clone(), Ink::Dim)),
             _ => None,
