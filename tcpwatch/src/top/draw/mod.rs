@@ -32,8 +32,8 @@ const ROOMY: (u16, u16) = (76, 22);
 /// Rows of the state machine with its heading.
 const MACHINE: u16 = 8;
 
-/// There is room for more than a line for each finding.
-const TALL: u16 = 40;
+/// Rows that listeners, owners and remote ends have at least.
+const OTHERS: u16 = 8;
 
 pub use lines::plain;
 
@@ -110,10 +110,8 @@ fn overview(app: &App, snapshot: &Snapshot, paper: &mut Paper<'_>, body: Rect) {
     }
     let (width, height) = (body.width, body.height);
     let count = u16::try_from(app.findings().len()).unwrap_or(u16::MAX).clamp(1, 100);
-    // On a large screen each has what to do about it below.
-    let findings = if height >= TALL { 2 * count + 1 } else { count + 1 };
     if width < ROOMY.0 || height + 3 < ROOMY.1 {
-        let top = Rect { height: findings.min(height / 3).max(2), ..body };
+        let top = Rect { height: (count + 1).min(height / 3).max(2), ..body };
         let rest = Rect { y: body.y + top.height, height: height - top.height, ..body };
         let other = if app.focus == Pane::Findings { Pane::States } else { app.focus };
         pane(app, snapshot, paper, Pane::Findings, top);
@@ -121,7 +119,9 @@ fn overview(app: &App, snapshot: &Snapshot, paper: &mut Paper<'_>, body: Rect) {
         return;
     }
     let rest = height - MACHINE;
-    let findings = findings.min((rest / 3).max(4));
+    // Each may have a second row, as long as enough is left for the others.
+    let findings =
+        if 2 * count + 1 + OTHERS <= rest { 2 * count + 1 } else { (count + 1).min((rest / 3).max(4)) };
     let pair = (rest - findings) / 2 + 1;
     let mut y = body.y;
     let mut take = |height: u16| {

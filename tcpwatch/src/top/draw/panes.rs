@@ -4,15 +4,25 @@ use std::fmt::Write as _;
 
 use ratatui::layout::Rect;
 
-use super::paper::{Ink, Paper, age, count, fit, left, right, short};
+use super::paper::{Ink, Paper, age, count, fit, left, place, right, short, wrap};
 use crate::top::App;
 use crate::top::data::{Finding, Listener, Owner, Process, Remote, Snapshot};
 use crate::top::pane::Pane;
 use crate::top::recent::WITHIN;
 use crate::view::bar::bar;
 
-/// A line of a list.
-type Line = (String, Ink);
+/// A row of a list, and what stands below it.
+struct Line {
+    text: String,
+    below: String,
+    ink: Ink,
+}
+
+impl Line {
+    fn new(text: String, ink: Ink) -> Self {
+        Self { text, below: String::new(), ink }
+    }
+}
 
 /// Below this width a pane stands beside another one.
 const WHOLE: usize = 60;
@@ -34,7 +44,9 @@ pub(super) fn draw(app: &App, snapshot: &Snapshot, paper: &mut Paper<'_>, pane: 
     let width = usize::from(area.width);
     let (head, lines): (Option<String>, Vec<Line>) = match pane {
         Pane::Findings => {
-            (None, app.findings().into_iter().map(|one| finding(snapshot, one, width)).collect())
+            let findings = app.findings();
+            let is_double = findings.len() * 2 <= usize::from(area.height);
+            (None, findings.into_iter().map(|one| finding(snapshot, one, width, is_double)).collect())
         }
         Pane::Listeners => {
             let lines = app.listeners().into_iter().map(|one| listener(app, snapshot, one, width)).collect();
@@ -55,31 +67,22 @@ pub(super) fn draw(app: &App, snapshot: &Snapshot, paper: &mut Paper<'_>, pane: 
         paper.put(area.x, area.y, &fit(text, width), ink);
         return;
     }
-    let advice = advice(app, pane, area.height);
-    let each = if advice.is_empty() { 1 } else { 2 };
+    // Findings have two rows each, if there is room for all of them.
+    let each = if lines.iter().any(|line| !line.below.is_empty()) { 2 } else { 1 };
     let rows = usize::from(area.height / each);
     let chosen = app.view(pane).cursor.index;
     let first = (chosen + 1).saturating_sub(rows);
     let places = (area.y..area.y + area.height).step_by(each.into());
-    for (row, (place, (text, ink))) in places.zip(lines.iter().enumerate().skip(first)) {
+    for (row, (place, line)) in places.zip(lines.iter().enumerate().skip(first)) {
         if has_focus && place == chosen {
-            paper.put(area.x, row, &left(text, width), Ink::Chosen);
+            paper.put(area.x, row, &left(&line.text, width), Ink::Chosen);
         } else {
-            paper.put(area.x, row, &fit(text, width), *ink);
+            paper.put(area.x, row, &fit(&line.text, width), line.ink);
         }
-        if let Some(advice) = advice.get(place).filter(|_| row + 1 < area.y + area.height) {
-            paper.put(area.x, row + 1, &fit(&format!("{:>10} {advice}", ">"), width), Ink::Plain);
+        if row + 1 < area.y + area.height {
+            paper.put(area.x, row + 1, &fit(&line.below, width), Ink::Plain);
         }
     }
-}
-
-/// What to do about each finding, where there is room for it.
-fn advice(app: &App, pane: Pane, height: u16) -> Vec<String> {
-    let findings = app.findings();
-    if pane != Pane::Findings || findings.len() * 2 > usize::from(height) {
-        return Vec::new();
-    }
-    findings.into_iter().map(|one| one.advice.first().cloned().unwrap_or_default()).collect()
 }
 
 fn title(app: &App, snapshot: &Snapshot, pane: Pane, width: u16) -> String {
@@ -121,7 +124,7 @@ fn nothing(app: &App, snapshot: &Snapshot, pane: Pane) -> (&'static str, Ink) {
     }
 }
 
-fn finding(snapshot: &Snapshot, one: &Finding, width: usize) -> Line {
+fn finding(snapshot: &Snapshot, one: &Finding, width: usize, is_double: bool) -> Line {
     let (severity, ink) = if one.is_critical { ("CRIT", Ink::Critical) } else { ("WARN", Ink::Warning) };
     let lasts = one.since.and_then(|since| snapshot.at.duration_since(since).ok());
     let lasts = lasts.map_or_else(|| "?".into(), age);
@@ -131,7 +134,23 @@ fn finding(snapshot: &Snapshot, one: &Finding, width: usize) -> Line {
     } else {
         left(&one.kind, 21)
     };
-    (format!("{severity} {lasts:>6} {kind} {}", one.summary), ink)
+    let begin = format!("{severity} {lasts:>6} {kind} ");
+    if !is_double {
+        return Line::new(begin + &one.summary, ink);
+    }
+    // Below: the rest of it, or what to do.
+    let indent = begin.chars().count();
+    let mut summary =
+        wrap(&one.summary, u16::try_from(width.saturating_sub(indent)).unwrap_or(1)).into_iter();
+    let text = begin + &summary.next().unwrap_or_default();
+    let rest = summary.collect::<Vec<_>>().join(" ");
+    let below = match (rest.is_empty(), one.advice.first()) {
+        (true, Some(advice)) => format!("{:>10} {advice}", ">"),
+        (true, None) => String::new(),
+        // As much of it as can be had.
+        (false, _) => format!("{:12}{rest}", ""),
+    };
+    Line { text, below, ink }
 }
 
 /// Columns of addresses, and of a bar.
@@ -156,7 +175,7 @@ fn listener(app: &App, snapshot: &Snapshot, one: &Listener, width: usize) -> Lin
     let recent = app.recent.drops(one);
     let drops =
         if recent > 0 { format!("{} +{}", short(one.drops), short(recent)) } else { short(one.drops) };
-    let mut line = format!("{} {accept} {syn} {drops:<11} {}", left(&one.local, address), one.owner.name());
+    let mut line = format!("{} {accept} {syn} {drops:<11} {}", place(&one.local, address), one.owner.name());
     if width >= 130 {
         _ = write!(line, "  {}", namespace(snapshot, one.netns));
         if let Some(place) = &one.owner.place {
@@ -172,7 +191,7 @@ fn listener(app: &App, snapshot: &Snapshot, one: &Listener, width: usize) -> Lin
         (_, true) => Ink::Warning,
         _ => Ink::Plain,
     };
-    (line, ink)
+    Line::new(line, ink)
 }
 
 /// Its name, or its number.
@@ -216,13 +235,13 @@ fn owner(one: &Owner, width: usize) -> Line {
         (_, _, 0) => Ink::Dim,
         _ => Ink::Plain,
     };
-    (format!("{} {}", left(&name, room), words.join(", ")), ink)
+    Line::new(format!("{} {}", left(&name, room), words.join(", ")), ink)
 }
 
 fn remote(one: &Remote, width: usize) -> Line {
     let address = if width >= WHOLE { 47 } else { 21 };
     let side = if one.is_client { format!("to :{}", one.port) } else { "from here".into() };
-    let mut line = left(&one.name(), address);
+    let mut line = place(&one.name(), address);
     if width >= WHOLE {
         _ = write!(line, " {}", left(&side, 10));
     }
@@ -239,7 +258,7 @@ fn remote(one: &Remote, width: usize) -> Line {
     if width >= WHOLE && one.owner != Process::default() {
         _ = write!(line, "  {}", one.owner.name());
     }
-    (line, Ink::Plain)
+    Line::new(line, Ink::Plain)
 }
 
 /// So that all that a list can say lines up.

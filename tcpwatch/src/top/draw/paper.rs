@@ -105,6 +105,16 @@ pub(super) fn left(text: &str, width: usize) -> String {
     format!("{:<width$}", fit(text, width))
 }
 
+/// An address in exactly so many columns; of a long one the port can always be read.
+pub(super) fn place(address: &str, width: usize) -> String {
+    match address.rsplit_once("]:") {
+        Some((ip, port)) if address.chars().count() > width => {
+            format!("{}]:{port}", fit(ip, width.saturating_sub(port.len() + 2)))
+        }
+        _ => left(address, width),
+    }
+}
+
 pub(super) fn right(text: &str, width: usize) -> String {
     format!("{:>width$}", fit(text, width))
 }
