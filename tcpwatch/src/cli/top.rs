@@ -179,7 +179,7 @@ fn run(
     told: &Receiver<Input>,
     start: impl FnOnce(Sender<Input>) -> Box<dyn Worker>,
 ) -> Result<Outcome> {
-    // First: what comes before it is not lost.
+    // First: what comes before it is not lost. The screen gives the terminal back when it goes.
     input::watch_signals(tell)?;
     let mut screen = Screen::open()?;
     let worker = start(tell.clone());
@@ -188,13 +188,15 @@ fn run(
     let (columns, rows) = screen.size()?;
     let mut commands = app.update(Event::Resize(columns, rows), began.elapsed());
     loop {
-        for command in commands.drain(..) {
+        for command in std::mem::take(&mut commands) {
             match command {
-                Command::Quit => {
-                    screen.close();
-                    return Ok(Outcome::Fine);
-                }
+                Command::Quit => return Ok(Outcome::Fine),
                 Command::Redraw => screen.clear()?,
+                Command::Suspend => {
+                    screen.suspend()?;
+                    let (columns, rows) = screen.size()?;
+                    commands.extend(app.update(Event::Resize(columns, rows), began.elapsed()));
+                }
                 other => worker.ask(other),
             }
         }
@@ -212,14 +214,8 @@ fn run(
         for input in first.into_iter().chain(told.try_iter()) {
             match input {
                 Input::Event(event) => commands.extend(app.update(event, began.elapsed())),
-                Input::Stop => {
-                    screen.close();
-                    return Ok(Outcome::Fine);
-                }
-                Input::Broken(error) => {
-                    screen.close();
-                    return Err(error);
-                }
+                Input::Stop => return Ok(Outcome::Fine),
+                Input::Broken(error) => return Err(error),
             }
         }
     }

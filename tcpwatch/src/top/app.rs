@@ -110,6 +110,7 @@ impl App {
             Event::Mark(mark) => {
                 if let Some(timeline) = &mut self.timeline {
                     timeline.mark(mark);
+                    date(self.shown.as_mut(), timeline);
                 }
             }
             Event::Note(text) => self.note = Some((text, now)),
@@ -135,7 +136,10 @@ impl App {
         }
     }
 
-    fn show(&mut self, snapshot: Snapshot) {
+    fn show(&mut self, mut snapshot: Snapshot) {
+        if let Some(timeline) = &self.timeline {
+            date(Some(&mut snapshot), timeline);
+        }
         if let Some(detail) = &mut self.detail {
             detail.renew(&snapshot);
         }
@@ -199,5 +203,15 @@ impl App {
             wanted.push(command);
         }
         wanted
+    }
+}
+
+/// Findings of a recording have been open since they were opened, wherever one jumped to.
+fn date(snapshot: Option<&mut Snapshot>, timeline: &Timeline) {
+    let Some(snapshot) = snapshot else { return };
+    let at = snapshot.at;
+    for finding in snapshot.findings.iter_mut().flatten() {
+        let recorded = timeline.since(&finding.id, at);
+        finding.since = recorded.into_iter().chain(finding.since).min();
     }
 }

@@ -28,6 +28,8 @@ pub enum Key {
     Interrupt,
     /// Ctrl-L
     Redraw,
+    /// Ctrl-Z
+    Suspend,
 }
 
 /// Something happened.
@@ -56,6 +58,8 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     Quit,
+    /// The shell is wanted for a while.
+    Suspend,
     /// The whole screen has to be drawn anew.
     Redraw,
     Sockets {

@@ -13,6 +13,7 @@ impl App {
         match key {
             Key::Interrupt => return vec![Command::Quit],
             Key::Redraw => return vec![Command::Redraw],
+            Key::Suspend => return vec![Command::Suspend],
             _ => {}
         }
         if self.prompt.is_some() {

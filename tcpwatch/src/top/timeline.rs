@@ -10,9 +10,12 @@ pub struct Position {
 }
 
 /// A finding that was opened in the recording.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
     pub at: SystemTime,
+    pub id: String,
+    /// Since when it had been wrong.
+    pub since: SystemTime,
     pub is_critical: bool,
 }
 
@@ -44,6 +47,12 @@ impl Timeline {
             let place = self.marks.partition_point(|one| one.at <= mark.at);
             self.marks.insert(place, mark);
         }
+    }
+
+    /// Since when a finding that is open at a time has been: a jump shows only what came shortly before.
+    pub(super) fn since(&self, id: &str, at: SystemTime) -> Option<SystemTime> {
+        let earlier = &self.marks[..self.marks.partition_point(|mark| mark.at <= at)];
+        earlier.iter().rev().find(|mark| mark.id == id).map(|mark| mark.since)
     }
 
     /// The next speed, or the one before.

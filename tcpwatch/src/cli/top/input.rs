@@ -42,6 +42,7 @@ fn key_of(key: KeyEvent) -> Option<Key> {
             KeyCode::Char('c') => Some(Key::Interrupt),
             KeyCode::Char('l') => Some(Key::Redraw),
             KeyCode::Char('u') => Some(Key::Clear),
+            KeyCode::Char('z') => Some(Key::Suspend),
             // What terminals without a key of their own send.
             KeyCode::Char('h') => Some(Key::Backspace),
             _ => None,

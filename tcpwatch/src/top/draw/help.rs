@@ -8,15 +8,15 @@ const LIVE: &[(&str, &str)] = &[
     ("?", "this help; any key leads back"),
     ("Tab, 1 to 5", "another pane: findings, states, listeners, owners, remotes"),
     ("arrows, j k, PgUp", "another row"),
-    ("Enter", "look into a row: what is known of it, its sockets, its explanation"),
+    ("Enter", "look into a row: figures, sockets, explanation"),
     ("Tab", "there: the next of these"),
     ("Esc", "back"),
     ("z", "the pane alone, on all of the screen; again for all panes"),
     ("s, S", "sort by something else"),
-    ("/", "rows that contain something; for sockets a filter: state=close_wait older-than=5m"),
+    ("/", "rows with a text; sockets by a filter: port=80 older-than=5m"),
     ("space, p", "stop the picture, and let it go on"),
     ("r", "load the explanation anew, with the values of now"),
-    ("Ctrl-L", "draw the screen anew"),
+    ("Ctrl-L, Ctrl-Z", "draw the screen anew; to the shell for a while (fg)"),
 ];
 
 const RECORDED: &[(&str, &str)] = &[
@@ -26,7 +26,7 @@ const RECORDED: &[(&str, &str)] = &[
     ("left, right", "10 seconds back, forward"),
     ("[ ]", "5 minutes back, forward"),
     ("n N", "to the next finding that was opened, to the one before"),
-    ("g", "go to a time: 03:12, 2026-01-31T03:12:00Z, -10m before the end"),
+    ("g", "go to 03:12, 2026-01-31T03:12:00Z, or -10m before the end"),
     ("< >", "to the beginning, to the end"),
 ];
 

@@ -251,10 +251,18 @@ fn a_recording_is_gone_through() {
         assert_eq!(motion(press(&mut app, &[key])), Some(expected));
     }
     assert_eq!(type_in(&mut app, "n"), [], "nothing was opened so far as is known");
-    let mark = |seconds| Event::Mark(Mark { at: at(seconds), is_critical: true });
+    let mark = |seconds| {
+        let (at, id) = (at(seconds), "accept_queue_overflow:1".into());
+        Event::Mark(Mark { at, id, since: at - Duration::from_secs(1), is_critical: true })
+    };
     play(&mut app, [mark(500), mark(50), mark(300)]);
     assert_eq!(motion(type_in(&mut app, "n")), Some(Motion::To(at(300))));
     assert_eq!(motion(type_in(&mut app, "N")), Some(Motion::To(at(50))));
+    // What a jump shows as younger than it was recorded to be.
+    let mut shot = troubled(400);
+    shot.findings.as_mut().expect("findings")[0].since = Some(at(390));
+    play(&mut app, [Event::Snapshot(Box::new(shot))]);
+    assert_eq!(app.findings()[0].since, Some(at(299)));
     type_in(&mut app, "g03:12");
     assert_eq!(motion(press(&mut app, &[Key::Enter])), Some(Motion::Written("03:12".into())));
     // Single sockets are not in it.

@@ -195,7 +195,9 @@ fn what_is_typed() {
 fn a_recording() {
     let playing = || {
         let mut app = in_trouble(player());
-        let mark = |seconds, is_critical| Event::Mark(Mark { at: at(seconds), is_critical });
+        let mark = |seconds, is_critical| {
+            Event::Mark(Mark { at: at(seconds), id: "a".into(), since: at(seconds), is_critical })
+        };
         let position = Position { at: at(3600), is_playing: true };
         play(&mut app, [mark(4000, true), mark(900, false), mark(4001, false), Event::Position(position)]);
         app

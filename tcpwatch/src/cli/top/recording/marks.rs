@@ -12,7 +12,8 @@ pub(super) fn look(path: &Path, tell: &Sender<Input>) {
     let Ok(reader) = Reader::open(path) else { return };
     for entry in reader.map_while(Result::ok) {
         let Entry::Item(at, Item::Change(change)) = entry else { continue };
-        let mark = Mark { at, is_critical: change.severity == "critical" };
+        let is_critical = change.severity == "critical";
+        let mark = Mark { at, id: change.id, since: change.since, is_critical };
         if change.is_open && tell.send(Input::Event(Event::Mark(mark))).is_err() {
             return;
         }
