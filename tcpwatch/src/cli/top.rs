@@ -146,18 +146,17 @@ fn options(source: String, interval: Duration, timeline: Option<Timeline>) -> Op
 /// The daemon that is meant, if there is one. Whether one that was named answers is told on the screen.
 fn find(remote: &Remote) -> Option<Client> {
     let mut client = Client::find(remote)?;
+    if remote.remote.is_none() {
+        // One that hangs is told to hang on the screen.
+        client.within = Duration::from_secs(2);
+        if let Err(error @ ClientError::NotOurs { .. }) = client.json("/api/v1/status") {
+            log::warn!("{error}; going on without a daemon");
+            return None;
+        }
+    }
     // Rather an old picture that says so than one that stands still.
     client.within = Duration::from_secs(10);
-    if remote.remote.is_some() {
-        return Some(client);
-    }
-    match client.json("/api/v1/status") {
-        Err(error @ ClientError::NotOurs { .. }) => {
-            log::warn!("{error}; going on without a daemon");
-            None
-        }
-        _ => Some(client),
-    }
+    Some(client)
 }
 
 fn check_terminal() -> Result<()> {

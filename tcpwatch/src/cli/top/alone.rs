@@ -49,6 +49,8 @@ struct Look {
 impl Look {
     fn open(netns: Option<u64>, tell: &Sender<Input>) -> Result<Self> {
         let thresholds = Thresholds::default();
+        // Nobody listens any more if it has ended already, here and below.
+        let _ = tell.send(Input::Event(Event::Note("no daemon runs: loading the eBPF programs".into())));
         let (source, note): (Box<dyn Source>, _) = match Live::open(&Options::default(), |_| ()) {
             Ok(mut live) => {
                 live.set_plan(detect::plan(&thresholds));

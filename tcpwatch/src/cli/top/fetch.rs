@@ -138,3 +138,18 @@ fn encoded(text: &str) -> String {
     }
     encoded
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::filter::Filter;
+
+    #[test]
+    fn filters_stay_within_the_namespace_and_the_query() {
+        let filter = within("state=listen or port 80", Some(7));
+        assert_eq!(filter, "netns=7 (state=listen or port 80)");
+        assert!(Filter::parse(&filter).is_ok());
+        assert_eq!(within("port 80", None), "port 80");
+        assert_eq!(encoded("a=b&c d"), "a%3db%26c%20d");
+    }
+}

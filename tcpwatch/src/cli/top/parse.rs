@@ -242,3 +242,86 @@ fn texts(value: &Value) -> Vec<String> {
 fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::{Detectors, Thresholds};
+    use crate::model::Model;
+    use crate::model::testing::{listener_at, sample_at};
+    use crate::sample::{ListenerSample, RemoteCounts, RemoteSample};
+    use crate::view::overview::overview;
+    use serde_json::json;
+
+    #[test]
+    fn all_that_is_told_arrives() {
+        let mut sample = sample_at(5.0, 7);
+        sample.namespaces[0].name = Some("web".into());
+        let full = ListenerSample { accept_queue: 9, accept_limit: 8, pid: Some(42), ..listener_at(7, 81) };
+        sample.listeners = vec![listener_at(7, 80), full];
+        let (mut model, mut detectors) = (Model::default(), Detectors::default());
+        model.apply(sample.clone());
+        sample.elapsed *= 2;
+        sample.remotes = vec![RemoteSample {
+            netns: 7,
+            address: "::ffff:10.0.0.9".parse().expect("an address"),
+            port: 443,
+            is_client: false,
+            pid: Some(42),
+            counts: RemoteCounts { syn: 3, resets_sent: 4, ..RemoteCounts::default() },
+        }];
+        let report = model.apply(sample);
+        let found = detectors.apply(&report.sample, &Thresholds::default());
+        let told = serde_json::to_value(overview(&report, &found, None, Some("db1".into()))).expect("JSON");
+        let shot = snapshot(&told).expect("a snapshot");
+        assert_eq!((shot.host.as_deref(), shot.is_ebpf, shot.is_complete), (Some("db1"), true, true));
+        assert_eq!((shot.at, shot.uptime), (report.sample.at, Some(Duration::from_secs(10))));
+        assert_eq!(shot.namespaces, [(7, Some("web".into()))]);
+        let count = |state: TcpState| shot.counts[state.index()];
+        // Without a census nobody knows of mini-sockets.
+        assert_eq!((count(TcpState::CloseWait), count(TcpState::TimeWait)), (Some(0), None));
+        let listeners = shot.listeners.expect("listeners");
+        assert_eq!((listeners[0].local.as_str(), listeners[0].accept.fill()), ("0.0.0.0:81", 1125));
+        assert_eq!((listeners[0].causes.len(), listeners[0].sockets), (5, 1));
+        assert_eq!((shot.listeners_total, shot.findings), (2, Some(Vec::new())));
+        let [remote] = shot.remotes.as_slice() else { panic!("one remote: {:?}", shot.remotes) };
+        assert_eq!((remote.name().as_str(), remote.retransmits(), remote.resets()), ("10.0.0.9:443", 3, 4));
+        let owner = &shot.owners[0];
+        assert_eq!((owner.process.pid, owner.retransmits, owner.resets), (Some(42), 3, 4));
+    }
+
+    #[test]
+    fn a_finding_has_all_its_parts_and_no_control_characters() {
+        let told = json!({
+            "id": "syn_flood:1", "kind": "syn_flood", "severity": "critical", "verdict": null,
+            "since": "2026-01-31T03:12:45.000Z", "confidence": 0.5,
+            "subject": {"netns": 7, "listener": "10.0.0.1:80", "destination": null, "remote": null,
+                "owner": {"pid": 5, "process": "\u{1b}[2Jweb", "container": "0123456789abcdef", "runtime": "docker"}},
+            "evidence": {"rate": 1.5, "drops": 3, "state": "listen", "unknown": null},
+            "summary": "s", "meaning": "m", "advice": ["a"], "verify": ["v"],
+        });
+        let found = finding(&told);
+        assert!(found.is_critical && found.since.is_some() && found.netns == Some(7));
+        assert_eq!(found.owner.long_name(), "?[2Jweb[5] in docker 0123456789ab");
+        let evidence: Vec<&str> = found.evidence.iter().map(|(_, value)| value.as_str()).collect();
+        assert_eq!(evidence, ["3", "1.500", "listen", "unknown"]);
+        assert_eq!((found.advice, found.verify), (vec!["a".to_owned()], vec!["v".to_owned()]));
+    }
+
+    #[test]
+    fn something_else_is_no_snapshot_and_no_panic() {
+        for value in
+            [json!(null), json!([]), json!({"at": 1, "states": {}}), json!({"at": "2026-01-31T03:12:45Z"})]
+        {
+            assert_eq!(snapshot(&value), None, "{value}");
+        }
+        let strange = json!({
+            "at": "2026-01-31T03:12:45Z", "states": {"listen": -1}, "netns": {"a": 1}, "findings": [1, null, {}],
+            "listeners": [{"local": 7}], "owners": [[]], "transitions": [{"from": "x"}], "uptime": -1e300,
+            "remotes": {"seconds": "x", "top": [{"kind": "x", "remotes": [{"port": 1e9}]}, 3]}, "problems": "no",
+        });
+        let shot = snapshot(&strange).expect("a snapshot of what is known");
+        assert_eq!((shot.counts[TcpState::Listen.index()], shot.uptime), (None, None));
+        assert_eq!(sockets(&json!({"sockets": [{}, 1]})).sockets.len(), 2);
+    }
+}
