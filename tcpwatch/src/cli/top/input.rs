@@ -20,13 +20,19 @@ pub(super) fn read_keys(tell: &Sender<Input>) {
     let told = tell.clone();
     let read = move || {
         loop {
-            let event = match event::read().context("read from the terminal")? {
-                Read::Key(key) => key_of(key).map(Event::Key),
-                Read::Resize(columns, rows) => Some(Event::Resize(columns, rows)),
-                _ => None,
+            let events = match event::read().context("read from the terminal")? {
+                // What a slow line has put together was Esc and then a key.
+                Read::Key(key) if key.modifiers.contains(KeyModifiers::ALT) => {
+                    [Some(Event::Key(Key::Esc)), key_of(key).map(Event::Key)]
+                }
+                Read::Key(key) => [key_of(key).map(Event::Key), None],
+                Read::Resize(columns, rows) => [Some(Event::Resize(columns, rows)), None],
+                _ => [None, None],
             };
-            if event.is_some_and(|event| told.send(Input::Event(event)).is_err()) {
-                return Ok(());
+            for event in events.into_iter().flatten() {
+                if told.send(Input::Event(event)).is_err() {
+                    return Ok(());
+                }
             }
         }
     };

@@ -99,6 +99,9 @@ fn finding(one: &Finding, snapshot: &Snapshot, text: &mut Text) {
 }
 
 fn listener(one: &Listener, snapshot: &Snapshot, text: &mut Text) {
+    related(snapshot, text, |finding| {
+        finding.listener.as_ref() == Some(&one.local) && finding.netns.is_none_or(|netns| netns == one.netns)
+    });
     text.heading("Queues");
     text.pair("accept queue", &bar(one.accept.length, one.accept.limit));
     text.pair("syn queue", &bar(one.syn.length, one.syn.limit));
@@ -117,12 +120,10 @@ fn listener(one: &Listener, snapshot: &Snapshot, text: &mut Text) {
     text.pair("process", &one.owner.long_name());
     text.pair("network namespace", &namespace(snapshot, one.netns));
     text.pair("listening sockets", &one.sockets.to_string());
-    related(snapshot, text, |finding| {
-        finding.listener.as_ref() == Some(&one.local) && finding.netns.is_none_or(|netns| netns == one.netns)
-    });
 }
 
 fn owner(one: &Owner, snapshot: &Snapshot, text: &mut Text) {
+    related(snapshot, text, |finding| finding.owner.pid.is_some() && finding.owner.pid == one.process.pid);
     text.heading("Process");
     text.pair("process", &one.process.long_name());
     text.heading("Trouble");
@@ -143,10 +144,14 @@ fn owner(one: &Owner, snapshot: &Snapshot, text: &mut Text) {
     {
         text.pair(name, &format!("{number} within {within}"));
     }
-    related(snapshot, text, |finding| finding.owner.pid.is_some() && finding.owner.pid == one.process.pid);
 }
 
 fn remote(one: &Remote, snapshot: &Snapshot, text: &mut Text) {
+    related(snapshot, text, |finding| {
+        let end = finding.destination.as_deref().and_then(|text| text.rsplit_once(':'));
+        let ip = end.map(|(ip, _)| ip.trim_start_matches('[').trim_end_matches(']'));
+        finding.remote.as_deref().or(ip) == Some(one.address.as_str())
+    });
     text.heading(&format!("Within {}", age(snapshot.remotes_within)));
     for (name, number) in [
         ("data sent again", one.data),
@@ -168,11 +173,6 @@ fn remote(one: &Remote, snapshot: &Snapshot, text: &mut Text) {
     text.pair("service", &service);
     text.pair("process", &one.owner.long_name());
     text.pair("network namespace", &namespace(snapshot, one.netns));
-    related(snapshot, text, |finding| {
-        let end = finding.destination.as_deref().and_then(|text| text.rsplit_once(':'));
-        let ip = end.map(|(ip, _)| ip.trim_start_matches('[').trim_end_matches(']'));
-        finding.remote.as_deref().or(ip) == Some(one.address.as_str())
-    });
 }
 
 /// Findings that concern it.

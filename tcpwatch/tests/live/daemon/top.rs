@@ -84,12 +84,13 @@ fn it_shows_what_is_wrong_and_leads_into_it() {
     thread::sleep(Duration::from_millis(300));
     terminal.type_in("\t");
     sees(&mut terminal, &["CLOSE_WAIT", "How Linux does it"]);
-    terminal.type_in("\x1b");
-    sees(&mut terminal, &["1 Findings", "5 Remotes"]);
+    // As a slow line hands them over: together.
+    terminal.type_in("\x1b3");
+    sees(&mut terminal, &["1 Findings", "3 Listeners: 1, by pressure", "5 Remotes"]);
 
     terminal.resize(200, 50);
     sees(&mut terminal, &["since start  transition", &format!("from {remote}")]);
-    terminal.type_in("3z");
+    terminal.type_in("z");
     wait_for("one pane alone", || (!terminal.shown().contains("5 Remotes")).then_some(()));
     sees(&mut terminal, &["accept queue", &address]);
     terminal.resize(30, 8);
