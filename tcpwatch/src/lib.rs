@@ -26,4 +26,5 @@ pub mod replay;
 pub mod sample;
 pub mod serve;
 pub mod source;
+pub mod top;
 pub mod view;

@@ -3,12 +3,15 @@
 //! Internal types know no serde; these are made from them. Fields may be added, none renamed. Times are RFC 3339,
 //! durations seconds, an unknown value is `null` and never 0.
 
+pub mod bar;
 pub mod checkup;
 pub mod event;
 pub mod explain;
 pub mod findings;
 pub mod listeners;
+pub mod overview;
 pub mod owner;
+pub mod owners;
 pub mod remotes;
 pub mod sockets;
 pub mod states;

@@ -13,6 +13,7 @@ mod netstat;
 mod record;
 mod replay;
 mod run;
+mod top;
 mod trace;
 
 use std::io::{self, Write};
@@ -29,6 +30,7 @@ const EXAMPLES: &str = "\
 Examples:
   tcpwatch run                          the daemon, on loopback port 9717
   tcpwatch netstat -anp                 all sockets with their owners, all network namespaces
+  tcpwatch top                          all of it on a full screen
   tcpwatch netstat -s                   sockets by state
   tcpwatch trace --port 443             state changes of port 443 as they happen
   tcpwatch findings                     what is wrong now, whose it is, and what to do
@@ -53,6 +55,8 @@ enum Command {
     Run(run::RunArgs),
     /// Sockets as `ss` and `netstat` show them, and what neither tells: age, owner, drops.
     Netstat(Box<netstat::NetstatArgs>),
+    /// Everything on a full screen: states, findings, listeners, owners, remote ends.
+    Top(top::TopArgs),
     /// Show transitions, retransmits and resets as they happen, filtered in the kernel.
     Trace(trace::TraceArgs),
     /// Show what is wrong now, each finding with its explanation.
@@ -110,6 +114,7 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Netstat(args) => netstat::netstat(&args),
+        Command::Top(args) => top::top(&args),
         Command::Trace(args) => trace::trace(&args),
         Command::Findings(args) => findings::findings(&args),
         Command::Check(args) => check::check(&args),

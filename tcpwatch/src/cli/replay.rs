@@ -9,8 +9,8 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
-use super::Outcome;
 use super::moment::{self, When};
+use super::{Outcome, top};
 use crate::config::Config;
 use crate::record::{self, Item, Span};
 use crate::replay::{Moment, Replay, Step};
@@ -23,6 +23,7 @@ Examples:
   tcpwatch replay --from 02:00 --to 04:00            those of last night (UTC)
   tcpwatch replay --at -10m --as states              sockets by state ten minutes before the end
   tcpwatch replay incident.tcpw --at 03:12 --as metrics
+  tcpwatch replay incident.tcpw --as top             a full screen with a time line
   tcpwatch replay incident.tcpw --as json --every 10s | jq .";
 
 const MILLISECOND: Duration = Duration::from_nanos(999_999);
@@ -35,6 +36,8 @@ enum Form {
     States,
     /// The page for Prometheus, as it was at a moment.
     Metrics,
+    /// A full screen with a time line, see `tcpwatch top --help`.
+    Top,
     /// A JSON object per line: everything of these, and gaps and illegal transitions.
     Json,
 }
@@ -71,6 +74,9 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<Outcome> {
         Some(config) => Some(Config::load(Some(config))?.values().thresholds.clone()),
         None => None,
     };
+    if args.form == Form::Top {
+        return top::replay(&path, args.at.or(args.from), thresholds, false);
+    }
     let replay = Replay::open(&path, thresholds)?;
     let span = replay.span()?;
     let resolve = |when: Option<When>| when.map(|when| when.within(span));
@@ -144,7 +150,7 @@ fn print_moment(out: &mut impl Write, moment: &Moment, form: Form) -> Result<()>
             Ok(page) => out.write_all(page.as_bytes())?,
             Err(error) => bail!("cannot write the page of metrics: {error}"),
         },
-        Form::Json => writeln!(out, "{}", print::moment_json(moment))?,
+        Form::Json | Form::Top => writeln!(out, "{}", print::moment_json(moment))?,
     }
     Ok(())
 }

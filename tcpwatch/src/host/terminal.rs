@@ -1,4 +1,4 @@
-//! The terminal that standard output leads to.
+//! The terminal that standard output leads to, and the shell behind it.
 
 use std::io;
 
@@ -6,4 +6,9 @@ use std::io;
 pub fn width() -> Option<usize> {
     let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
     Some(usize::from(size.ws_col)).filter(|width| *width > 0)
+}
+
+/// Stops this process, as Ctrl-Z does, until the shell lets it go on. Without a shell nothing happens.
+pub fn suspend() -> io::Result<()> {
+    Ok(rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TSTP)?)
 }

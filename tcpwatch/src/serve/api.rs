@@ -1,6 +1,7 @@
 //! The JSON API: the view types, of now or of one network namespace.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use axum::Json;
 use axum::extract::State;
@@ -11,11 +12,16 @@ use super::query::{self, Netns};
 use crate::host;
 use crate::model::Report;
 use crate::view::listeners::{self, Listeners};
+use crate::view::overview::{self, Overview};
 use crate::view::remotes::{self, Remotes};
 use crate::view::sockets::{self, Sockets};
 use crate::view::states::{self, States};
 use crate::view::status::{self, Status};
 use crate::view::transitions::{self, Transitions};
+
+/// A report that is good enough for who looks again within a second: a daemon samples once a second, if nobody told
+/// it otherwise.
+const RECENT: Duration = Duration::from_millis(1500);
 
 /// `/api/v1/status`: the latest report will do, so that it answers even if sampling is stuck.
 pub(super) async fn status(State(app): State<App>, Netns(netns): Netns) -> Result<Json<Status>, Failure> {
@@ -63,6 +69,20 @@ pub(super) async fn listeners(
 pub(super) async fn remotes(State(app): State<App>, Netns(netns): Netns) -> Result<Json<Remotes>, Failure> {
     let report = fresh(&app, netns, |report, netns| report.states.contains_key(&netns)).await?;
     Ok(Json(remotes::remotes(&report, netns)))
+}
+
+/// `/api/v1/overview`: asked for again and again by screens, which must not make the daemon work more than it does by
+/// itself.
+pub(super) async fn overview(State(app): State<App>, Netns(netns): Netns) -> Result<Json<Overview>, Failure> {
+    let age =
+        |report: &Arc<Report>| SystemTime::now().duration_since(report.sample.at).unwrap_or(Duration::MAX);
+    let report = match app.feed.latest().filter(|report| age(report) < RECENT) {
+        Some(report) => report,
+        None => app.feed.fresh().await.ok_or_else(Failure::no_report)?,
+    };
+    check(&report, netns, |report, netns| report.states.contains_key(&netns))?;
+    let found = app.feed.findings().ok_or_else(Failure::no_report)?;
+    Ok(Json(overview::overview(&report, &found, netns, host::host_name())))
 }
 
 async fn fresh(

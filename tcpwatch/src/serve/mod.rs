@@ -13,6 +13,7 @@
 //! | `GET /api/v1/transitions[?netns=N]` | transitions with verdict, count and rate, of this moment |
 //! | `GET /api/v1/listeners[?netns=N]` | listeners with both queues, owner and drops by cause, of this moment |
 //! | `GET /api/v1/remotes[?netns=N]` | the remote ends with the most retransmits, resets and failed connects |
+//! | `GET /api/v1/overview[?netns=N]` | all that `tcpwatch top` shows, of a moment ago |
 //! | `GET /api/v1/sockets?limit=100[&filter=…]` | single sockets with age and owner, the oldest first, of this moment |
 //! | `GET /api/v1/findings[?kind=K&netns=N&closed=1h]` | what is wrong, explained; with `closed` what was lately |
 //! | `GET /api/v1/explain` | all topics that are explained |
@@ -59,6 +60,7 @@ tcpwatch watches the state of every TCP socket on this host.
 /api/v1/transitions[?netns=N]   transitions with verdict, count and rate
 /api/v1/listeners[?netns=N]     listeners: both queues, owner, drops by cause
 /api/v1/remotes[?netns=N]       remote ends with the most retransmits, resets, failed connects
+/api/v1/overview[?netns=N]      all that `tcpwatch top` shows
 /api/v1/sockets?limit=100       single sockets with age and owner; also ?filter=state=close_wait+older-than=5m
 /api/v1/findings[?closed=1h]    what is wrong, explained
 /api/v1/explain                 all topics that are explained
@@ -104,6 +106,7 @@ pub fn router(feed: Feed, own: Own) -> Router {
         .route("/api/v1/transitions", get(api::transitions))
         .route("/api/v1/listeners", get(api::listeners))
         .route("/api/v1/remotes", get(api::remotes))
+        .route("/api/v1/overview", get(api::overview))
         .route("/api/v1/sockets", get(api::sockets))
         .route("/api/v1/findings", get(findings::list))
         .route("/api/v1/explain", get(explain::topics))

@@ -17,7 +17,7 @@ const FLOORS: [Floor; 5] = [
     Floor { modules: &["sample"], apart: false },
     Floor { modules: &["explain", "filter", "host", "kernel", "model", "record"], apart: true },
     Floor {
-        modules: &["config", "detect", "feed", "question", "replay", "serve", "source", "view"],
+        modules: &["config", "detect", "feed", "question", "replay", "serve", "source", "top", "view"],
         apart: false,
     },
     Floor { modules: &["cli", "daemon"], apart: false },

@@ -51,6 +51,13 @@ const RULES: &[Rule] = &[
         ..BASE
     },
     Rule {
+        name: "ratatui",
+        words: &["ratatui", "crossterm"],
+        except: &["tcpwatch/src/top", "tcpwatch/src/cli/top"],
+        why: "only tcpwatch::top draws screens, and cli::top owns the terminal",
+        ..BASE
+    },
+    Rule {
         name: "serde",
         words: &["serde"],
         except: &["tcpwatch/src/view", "tcpwatch/src/record", "tcpwatch/src/config"],
@@ -153,8 +160,9 @@ mod tests {
 
     #[test]
     fn libraries_have_their_places() {
-        let text = "use aya::Ebpf;\nuse prometheus::Opts;\nuse axum::Router;\nuse clap::Parser;\nuse serde::Serialize;\n";
-        let all = ["1 aya", "2 prometheus", "3 axum", "4 clap", "5 serde"];
+        let text = "use aya::Ebpf;\nuse prometheus::Opts;\nuse axum::Router;\nuse clap::Parser;\nuse serde::Serialize;\n\
+            use ratatui::Frame;\n";
+        let all = ["1 aya", "2 prometheus", "3 axum", "4 clap", "6 ratatui", "5 serde"];
         assert_eq!(broken("tcpwatch/src/model/table.rs", text), all);
         for (path, line, rule) in [
             ("tcpwatch/src/kernel/load.rs", 0, "1 aya"),
@@ -162,6 +170,7 @@ mod tests {
             ("tcpwatch/src/serve/http.rs", 2, "3 axum"),
             ("tcpwatch/src/main.rs", 3, "4 clap"),
             ("tcpwatch/src/view.rs", 4, "5 serde"),
+            ("tcpwatch/src/top/draw/mod.rs", 5, "6 ratatui"),
         ] {
             let line = text.lines().nth(line).unwrap();
             assert!(broken(path, line).is_empty(), "{path}: {line}");

@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 use tcpwatch_common::TcpState;
 
 use super::asked::Asked;
-use super::bar::bar;
 use super::list::Sieve;
 use super::teller::Teller;
 use super::{Kept, NetstatArgs, client, eprint, warn};
@@ -19,6 +18,7 @@ use crate::cli::Outcome;
 use crate::filter::SocketFacts;
 use crate::host::netns::discover;
 use crate::sample::SocketSample;
+use crate::view::bar::bar;
 use crate::view::listeners::address;
 use crate::view::owner::Owner;
 use crate::view::timestamp;

@@ -1,7 +1,6 @@
 //! `tcpwatch netstat`: the sockets there are, as fingers that know `netstat` and `ss` expect them, and what neither tells.
 
 mod asked;
-mod bar;
 mod columns;
 mod groups;
 mod json;

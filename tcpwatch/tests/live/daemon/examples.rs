@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use super::process::{self, BINARY, Daemon, Running, output};
+use super::process::{self, BINARY, Daemon, Running, output, wait_for};
 use crate::support::netns::Netns;
+use crate::support::pty::Terminal;
 
 /// How an example ends that does not end by itself.
 enum Way {
@@ -19,6 +20,8 @@ enum Way {
     Daemon,
     /// It goes on until it is told to end.
     Endless,
+    /// It takes the terminal over until it is left.
+    Screen,
     /// It cannot be run here; why.
     #[allow(dead_code, reason = "of the examples there are now, all can be run")]
     LeftOut(&'static str),
@@ -37,6 +40,14 @@ const WAYS: &[(&str, Way)] = &[
     ("tcpwatch trace --peer 10.0.0.0/8 --state close_wait", Way::Endless),
     ("tcpwatch findings --watch", Way::Endless),
     ("tcpwatch netstat -c 2 syn-sent", Way::Endless),
+    ("tcpwatch top", Way::Screen),
+    ("tcpwatch top --remote http://db1:9717", Way::Screen),
+    ("tcpwatch top --alone", Way::Screen),
+    ("tcpwatch top --netns 4026531840", Way::Screen),
+    ("tcpwatch top --interval 5s", Way::Screen),
+    ("tcpwatch top --replay incident.tcpw", Way::Screen),
+    ("tcpwatch top --replay incident.tcpw --at 03:12", Way::Screen),
+    ("tcpwatch replay incident.tcpw --as top", Way::Screen),
     ("tcpwatch record --to incident.tcpw --for 10m", Way::Endless),
 ];
 
@@ -45,7 +56,7 @@ const OF_THE_READER: &[(&str, &str)] = &[
     ("db1:9717", "127.0.0.1:9717"),
     // What was recorded here is seconds old.
     ("--from 02:00 --to 04:00", "--from -1h"),
-    ("--at 03:12 ", ""),
+    ("--at 03:12", ""),
     ("--at -10m", "--at -1s"),
 ];
 
@@ -118,7 +129,7 @@ impl Drop for Directory {
     }
 }
 
-/// The example in a shell that finds the binary, in a process group of its own.
+/// The example in a shell that finds the binary.
 fn shell(example: &str, ns: &Netns, directory: &Directory) -> Command {
     let mut line = example.replace(INODE, &ns.inode().to_string());
     for (theirs, ours) in OF_THE_READER {
@@ -130,7 +141,7 @@ fn shell(example: &str, ns: &Netns, directory: &Directory) -> Command {
     let mut command = Command::new("bash");
     command.args(["-o", "pipefail", "-c", &line]).env("PATH", path).env_remove("RUST_LOG");
     // Recordings of this host are none of a test's business.
-    command.current_dir(&directory.0).env("STATE_DIRECTORY", &directory.0).process_group(0);
+    command.current_dir(&directory.0).env("STATE_DIRECTORY", &directory.0);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -140,8 +151,24 @@ fn interrupt(running: &Running) {
     kill_process_group(group, Signal::INT).expect("interrupt it");
 }
 
+/// It shows figures, and ends by its key.
+fn look(example: &str, ns: &Netns, directory: &Directory) {
+    let mut terminal = Terminal::start(shell(example, ns, directory).env("TERM", "xterm"), 80, 24);
+    wait_for(example, || {
+        let shown = terminal.shown();
+        assert!(terminal.has_ended().is_none(), "{example}: {shown}");
+        shown.contains("2 States").then_some(())
+    });
+    terminal.type_in("q");
+    let status = wait_for("it ends", || terminal.has_ended());
+    assert_eq!(status.code(), Some(0), "{example}: {}", terminal.shown());
+}
+
 fn run(example: &str, way: Option<&Way>, ns: &Netns, directory: &Directory) {
-    let mut running = Running::spawn(&mut shell(example, ns, directory));
+    if matches!(way, Some(Way::Screen)) {
+        return look(example, ns, directory);
+    }
+    let mut running = Running::spawn(shell(example, ns, directory).process_group(0));
     match way {
         Some(Way::Daemon) => {
             let daemon = Daemon::ready(running);
@@ -158,6 +185,7 @@ fn run(example: &str, way: Option<&Way>, ns: &Netns, directory: &Directory) {
             assert!(!told.contains("panicked") && !told.contains("error"), "{example}: {ended:?}");
         }
         Some(Way::LeftOut(reason)) => panic!("{example} was to be left out: {reason}"),
+        Some(Way::Screen) => panic!("{example} needs a terminal"),
         None => {
             let ended = running.finish();
             let told = String::from_utf8_lossy(&ended.stderr);
@@ -194,8 +222,10 @@ fn every_example_of_every_command_works() {
     let ns = Netns::new("examples");
     ns.run_apart(|| {
         // Daemons take the default port: they come first, and the files that they are given before them.
-        let (daemons, others): (Vec<&String>, Vec<&String>) =
+        let (daemons, mut others): (Vec<&String>, Vec<&String>) =
             all.iter().partition(|example| example.starts_with("tcpwatch run"));
+        // What is recorded by some is shown by others.
+        others.sort_by_key(|example| !example.starts_with("tcpwatch record"));
         for example in daemons {
             run(example, way(example), &ns, &directory);
         }

@@ -13,6 +13,7 @@ mod record;
 mod recorder;
 mod signals;
 mod sockets;
+mod top;
 
 use std::net::TcpListener;
 

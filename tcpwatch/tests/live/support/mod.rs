@@ -16,6 +16,7 @@ pub mod netlink;
 pub mod netns;
 pub mod peer;
 pub mod pty;
+pub mod screen;
 pub mod segment;
 pub mod sock;
 pub mod states;

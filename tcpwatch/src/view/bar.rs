@@ -4,7 +4,7 @@
 const CELLS: u64 = 8;
 
 /// The bar and its numbers; what is not known is said.
-pub(super) fn bar(length: Option<u64>, limit: Option<u64>) -> String {
+pub fn bar(length: Option<u64>, limit: Option<u64>) -> String {
     let number = |number: Option<u64>| number.map_or_else(|| "?".into(), |number| number.to_string());
     let full = match (length, limit) {
         (Some(length), Some(limit)) => filled(length, limit),

@@ -1,0 +1,5 @@
+//! What keys do, and how every screen looks.
+
+mod keys;
+mod looks;
+mod scene;
