@@ -133,6 +133,20 @@ impl Btf {
         self.called(name).flatten().any(|ty| ty.kind() == FUNC)
     }
 
+    /// The number of the function of this name, by which a program calls it.
+    #[must_use]
+    pub fn function(&self, name: &str) -> Option<u32> {
+        self.called(name).flatten().find(|ty| ty.kind() == FUNC).map(|ty| ty.id)
+    }
+
+    /// The number of the only struct of this name.
+    #[must_use]
+    pub fn only(&self, name: &str) -> Option<u32> {
+        let mut found = self.called(name).flatten().filter(|ty| ty.kind() == STRUCT);
+        let id = found.next()?.id;
+        found.next().is_none().then_some(id)
+    }
+
     /// Counts the arguments a `tp_btf` program sees; `None` if there is no such tracepoint.
     #[must_use]
     pub fn tracepoint_args(&self, name: &str) -> Option<usize> {

@@ -1,8 +1,12 @@
 //! All sockets, once and as fast as the kernel tells of them, for a listing.
 //!
-//! One thread walks in the kernel while the caller's formats what was read before. They share a few buffers, so a
-//! listing of a million sockets takes the memory of one of a thousand.
+//! Either several threads walk in the kernel, each a part, and work on what they read; or one thread walks while the
+//! caller's works on what was read before. They share a few buffers, so a listing of a million sockets takes the memory
+//! of one of a thousand.
 
+mod connections;
+
+use std::num::NonZero;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -15,7 +19,7 @@ use super::{SourceError, fallback};
 use crate::host::netns::{NetnsError, NetnsHandle, discover, within};
 use crate::host::owner::sees_host_pids;
 use crate::host::procfs::{NetCounters, OF_THREAD};
-use crate::kernel::{Rows, RowsError};
+use crate::kernel::{Connections, Rows, RowsError};
 use crate::sample::SocketSample;
 
 /// What a listing has to tell of each socket.
@@ -32,7 +36,9 @@ pub enum Origin {
     Daemon,
     /// A program of our own, which remembers nothing.
     Program,
-    /// Netlink, or `/proc`: addresses, states and queues.
+    /// A program of our own that tells addresses, states and queues, and that fast.
+    Connections,
+    /// Netlink, or `/proc`: the same.
     Netlink,
 }
 
@@ -45,12 +51,29 @@ const SOCKETS: usize = 256;
 /// Buffers that wait to be formatted, or to be filled again.
 const BUFFERS: usize = 8;
 
+/// Threads that walk at most.
+const THREADS: usize = 4;
+
 /// A way to all sockets.
 pub struct Listing {
-    rows: Option<Rows>,
+    way: Way,
     origin: Origin,
     namespaces: Vec<NetnsHandle>,
     sees_host_pids: bool,
+}
+
+enum Way {
+    Rows(Rows),
+    Connections(Connections),
+    Netlink,
+}
+
+/// What is made of sockets: many of them become one `T`, of which there are a few that are used again and again. Several
+/// threads do so at once.
+pub struct Make<'a, T> {
+    pub new: &'a (dyn Fn() -> T + Sync),
+    /// Adds a socket.
+    pub one: &'a (dyn Fn(&mut T, &SocketSample) + Sync),
 }
 
 /// Sockets of a namespace, as they came.
@@ -73,23 +96,36 @@ impl Chunk {
 impl Listing {
     /// Through the program of a daemon on this kernel, by the numbers that its status tells.
     pub fn borrow(id: u32, wanted: Wanted) -> Result<Self, RowsError> {
-        Ok(Self::new(Some(Rows::borrow(id, wanted.is_brief)?), Origin::Daemon))
+        Ok(Self::new(Way::Rows(Rows::borrow(id, wanted.is_brief)?), Origin::Daemon))
     }
 
-    /// Over netlink if that tells what is wanted: to load a program takes longer than to list 50,000 sockets. Else
-    /// through a program of our own if that can be had; what is lost where it cannot is said.
+    /// Through the program that tells connections in brief; not every kernel runs it.
+    pub fn connections() -> Option<Self> {
+        let threads = thread::available_parallelism().map_or(1, NonZero::get).min(THREADS);
+        match Connections::load(u32::try_from(threads).unwrap_or(1), false) {
+            Ok(connections) => Some(Self::new(Way::Connections(connections), Origin::Connections)),
+            Err(error) => {
+                log::debug!("{error}");
+                None
+            }
+        }
+    }
+
+    /// Through a program of our own if that can be had; what is lost where it cannot is said. Netlink tells as much as
+    /// is wanted in brief.
     pub fn alone(wanted: Wanted) -> (Self, Option<RowsError>) {
         if wanted.is_brief {
-            return (Self::new(None, Origin::Netlink), None);
+            let netlink = || Self::new(Way::Netlink, Origin::Netlink);
+            return (Self::connections().unwrap_or_else(netlink), None);
         }
         match Rows::load(wanted.is_brief) {
-            Ok(rows) => (Self::new(Some(rows), Origin::Program), None),
-            Err(error) => (Self::new(None, Origin::Netlink), Some(error)),
+            Ok(rows) => (Self::new(Way::Rows(rows), Origin::Program), None),
+            Err(error) => (Self::new(Way::Netlink, Origin::Netlink), Some(error)),
         }
     }
 
-    fn new(rows: Option<Rows>, origin: Origin) -> Self {
-        Self { rows, origin, namespaces: Vec::new(), sees_host_pids: sees_host_pids() }
+    fn new(way: Way, origin: Origin) -> Self {
+        Self { way, origin, namespaces: Vec::new(), sees_host_pids: sees_host_pids() }
     }
 
     pub fn origin(&self) -> Origin {
@@ -114,8 +150,26 @@ impl Listing {
         is_wanted: &dyn Fn(&NetnsHandle) -> bool,
         each: &mut dyn FnMut(&SocketSample) -> ControlFlow<()>,
     ) -> Vec<String> {
-        let Self { rows, namespaces, sees_host_pids, .. } = self;
+        let make = Make {
+            new: &Vec::new,
+            one: &|sockets: &mut Vec<SocketSample>, socket: &SocketSample| sockets.push(*socket),
+        };
+        self.share(is_wanted, &make, &mut |sockets| sockets.drain(..).try_for_each(|socket| each(&socket)))
+    }
+
+    /// The same, with the work shared among threads: `take` gets what was made of the sockets, some at a time, and has
+    /// to leave it empty.
+    pub fn share<T: Send>(
+        &mut self,
+        is_wanted: &dyn Fn(&NetnsHandle) -> bool,
+        make: &Make<'_, T>,
+        take: &mut dyn FnMut(&mut T) -> ControlFlow<()>,
+    ) -> Vec<String> {
+        let Self { way, namespaces, sees_host_pids, .. } = self;
         let chosen: Vec<&NetnsHandle> = namespaces.iter().filter(|handle| is_wanted(handle)).collect();
+        if let Way::Connections(connections) = way {
+            return connections::walk(connections, &chosen, make, take);
+        }
         let (filled, to_format) = sync_channel(BUFFERS);
         let (emptied, to_fill) = sync_channel(BUFFERS);
         for _ in 0..BUFFERS {
@@ -126,16 +180,18 @@ impl Listing {
             let mut walker = Walker { to_fill, filled, problems: Vec::new() };
             let walker = scope.spawn(move || {
                 // Whoever reads may have stopped: then there is nothing to do.
-                let _ = match rows {
-                    Some(rows) => walker.by_program(rows, &chosen),
-                    None => walker.by_netlink(&chosen),
+                let _ = match way {
+                    Way::Rows(rows) => walker.by_program(rows, &chosen),
+                    _ => walker.by_netlink(&chosen),
                 };
                 walker.problems
             });
+            let mut made = (make.new)();
             for mut chunk in to_format {
                 let rows = chunk.bytes[..chunk.length].chunks_exact(Row::SIZE).filter_map(Row::from_bytes);
                 let rows = rows.filter_map(|row| socket(chunk.netns, &row, *sees_host_pids));
-                if rows.chain(chunk.told.iter().copied()).try_for_each(|socket| each(&socket)).is_break() {
+                rows.chain(chunk.told.iter().copied()).for_each(|socket| (make.one)(&mut made, &socket));
+                if take(&mut made).is_break() {
                     break;
                 }
                 chunk.told.clear();

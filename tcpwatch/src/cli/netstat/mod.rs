@@ -12,6 +12,7 @@ mod names;
 mod namespace;
 mod order;
 mod owners;
+mod plain;
 mod table;
 mod teller;
 mod text;

@@ -19,7 +19,7 @@ use crate::host::netns::NetnsHandle;
 use crate::process::{Container, Process};
 use crate::question::MOST;
 use crate::sample::SocketSample;
-use crate::source::{Listing, Origin, Wanted};
+use crate::source::{Listing, Make, Origin, Wanted};
 
 /// Tells of sockets.
 pub(super) enum Teller {
@@ -111,7 +111,17 @@ impl Teller {
 
     /// Whether more than states, addresses and queues can be told.
     pub(super) fn knows_details(&self) -> bool {
-        !matches!(self, Self::Kernel { listing, .. } if listing.origin() == Origin::Netlink)
+        match self {
+            Self::Kernel { listing, .. } => {
+                !matches!(listing.origin(), Origin::Netlink | Origin::Connections)
+            }
+            Self::Daemon { .. } => true,
+        }
+    }
+
+    /// Whether sockets come from the kernel, not one by one from a daemon.
+    pub(super) fn is_fast(&self) -> bool {
+        matches!(self, Self::Kernel { .. })
     }
 
     /// Whether sockets of several network namespaces may be told.
@@ -133,6 +143,18 @@ impl Teller {
             }
             Self::Daemon { .. } => Names::new(),
         }
+    }
+
+    /// Has something made of each socket, by several threads where that can be: see [`Listing::share`].
+    pub(super) fn share<T: Send>(
+        &mut self,
+        asked: &Asked,
+        make: &Make<'_, T>,
+        take: &mut dyn FnMut(&mut T) -> ControlFlow<()>,
+    ) -> Vec<String> {
+        let Self::Kernel { listing, chosen, .. } = self else { return Vec::new() };
+        let is_wanted = |handle: &NetnsHandle| chosen.has(handle) && asked.filter.admits_netns(handle.inode);
+        listing.share(&is_wanted, make, take)
     }
 
     /// Tells of each socket, until it is told to stop; what could not be looked at.
@@ -164,6 +186,10 @@ fn borrow(status: &Value, wanted: Wanted) -> Result<Listing> {
     let boot = host::boot_id().context("this kernel does not tell which boot this is")?;
     if status["kernel"]["boot"].as_str() != Some(&boot) {
         bail!("it is on another kernel");
+    }
+    // A program of our own is faster, where nothing is wanted that only the daemon remembers.
+    if let Some(listing) = wanted.is_brief.then(Listing::connections).flatten() {
+        return Ok(listing);
     }
     let is_ours = status["version"].as_str() == Some(env!("CARGO_PKG_VERSION"))
         && status["kernel"]["row_layout"].as_u64() == Some(Row::LAYOUT.into());
