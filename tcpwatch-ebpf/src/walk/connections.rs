@@ -170,7 +170,9 @@ fn socket(part: &mut Part, address: u64) -> bool {
     part.rows = row as u32 + 1;
     // SAFETY: inside, as has just been checked.
     let told = unsafe { &mut *part.told.as_mut_ptr().add(row & (ROWS - 1)) };
-    *told = Short { chain: part.chain as u8, state, ..Short::default() };
+    told.state = state;
+    told.chain = part.chain as u8;
+    (told.unread, told.unsent, told.is_whole) = (0, 0, 0);
     addresses(told, socket, address);
     if state == TIME_WAIT {
         if has(Field::TimeWaitSubstate) {
@@ -201,10 +203,10 @@ fn addresses(told: &mut Short, socket: Object, address: u64) {
     } else {
         told.family = 4;
         let (local, remote): (u32, u32) = (socket.load(Field::LocalV4), socket.load(Field::RemoteV4));
-        // SAFETY: the first four of sixteen bytes, which are aligned.
+        // SAFETY: sixteen bytes each, which are aligned: the record begins with them.
         unsafe {
-            *told.local.as_mut_ptr().cast::<u32>() = local;
-            *told.remote.as_mut_ptr().cast::<u32>() = remote;
+            *told.local.as_mut_ptr().cast::<[u64; 2]>() = [local.into(), 0];
+            *told.remote.as_mut_ptr().cast::<[u64; 2]>() = [remote.into(), 0];
         }
     }
     told.local_port = socket.load(Field::LocalPort);

@@ -58,13 +58,19 @@ impl Object {
 
     #[inline(always)]
     pub(crate) fn load<T: Copy + Default>(self, field: Field) -> T {
-        // SAFETY: as above.
-        if unsafe { read_volatile(&raw const TCP_SOCK) } == 0 {
+        if !is_typed() {
             return read(self.address, field);
         }
         // SAFETY: the verifier checks the place, and the kernel that there is memory.
         unsafe { read_volatile(self.typed.add(offset(field)).cast::<T>()) }
     }
+}
+
+/// Whether addresses become pointers of a type.
+#[inline(always)]
+fn is_typed() -> bool {
+    // SAFETY: initialised, aligned and read-only once the program runs.
+    unsafe { read_volatile(&raw const TCP_SOCK) != 0 }
 }
 
 /// Reads a field of what is at an address; zeros if nothing is.

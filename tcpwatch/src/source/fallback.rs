@@ -135,7 +135,11 @@ pub(super) fn listeners(mut each: impl FnMut(&diag::DiagSocket)) -> Result<(), S
     match diag::dump(1 << LISTEN, &mut each) {
         Ok(_) => Ok(()),
         Err(diag::DiagError::Unsupported { .. }) => {
-            let each = |socket: &diag::DiagSocket| if socket.state == LISTEN { each(socket) };
+            let each = |socket: &diag::DiagSocket| {
+                if socket.state == LISTEN {
+                    each(socket)
+                }
+            };
             proc_net::dump(each).map_err(|error| error.to_string())
         }
         Err(error) => Err(error.to_string()),

@@ -11,7 +11,7 @@ use super::line::Beside;
 use super::list::{Met, Names};
 use super::table::{Layout, SAMPLE, Style};
 use super::teller::Teller;
-use crate::filter::SocketFacts;
+use crate::filter::{Filter, SocketFacts};
 use crate::sample::SocketSample;
 use crate::source::Make;
 
@@ -28,9 +28,10 @@ struct Block {
 pub(super) fn plain(asked: &Asked, style: Style, teller: &mut Teller, out: &mut dyn Write) -> Result<Met> {
     let called = teller.names();
     let layout = OnceLock::new();
+    let is_filtered = asked.filter != Filter::everything();
     let is_wanted = |socket: &SocketSample| {
         asked.family.is_none_or(|is_v6| is_v6 == socket.is_v6)
-            && asked.filter.matches(&SocketFacts::new(socket, None, None))
+            && (!is_filtered || asked.filter.matches(&SocketFacts::new(socket, None, None)))
     };
     let one = |block: &mut Block, socket: &SocketSample| {
         if !is_wanted(socket) {

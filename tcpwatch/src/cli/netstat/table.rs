@@ -6,6 +6,7 @@ use tcpwatch_common::TcpState;
 
 use super::columns::{Column, fit};
 use super::line::{self, Beside};
+use super::text::spaces;
 use crate::sample::SocketSample;
 
 /// Sockets that are looked at before the first line is written.
@@ -84,7 +85,7 @@ impl Layout {
             }
             let cell = out.len();
             line::cell(out, *column, socket, beside);
-            let length = line::width(&out[cell..]);
+            let length = if column.is_plain() { out.len() - cell } else { line::width(&out[cell..]) };
             let missing = width.saturating_sub(length);
             if is_coloured {
                 out.extend_from_slice(b"\x1b[0m");
@@ -93,8 +94,9 @@ impl Layout {
                 // Shift the cell to the right: it is a few bytes.
                 let end = out.len();
                 spaces(out, missing);
-                out.copy_within(cell..end, cell + missing);
-                out[cell..cell + missing].fill(b' ');
+                for place in (cell..end).rev() {
+                    out.swap(place, place + missing);
+                }
             } else if !is_last {
                 spaces(out, missing);
             }
@@ -142,16 +144,6 @@ fn pad(out: &mut Vec<u8>, place: usize, count: usize, width: usize, is_right: bo
     out.extend_from_slice(cell);
     if !is_right && place + 1 < count {
         spaces(out, missing);
-    }
-}
-
-fn spaces(out: &mut Vec<u8>, count: usize) {
-    const SPACES: [u8; 64] = [b' '; 64];
-    let mut left = count;
-    while left > 0 {
-        let now = left.min(SPACES.len());
-        out.extend_from_slice(&SPACES[..now]);
-        left -= now;
     }
 }
 

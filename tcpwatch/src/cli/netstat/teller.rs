@@ -321,7 +321,7 @@ mod tests {
 
     #[test]
     fn only_a_daemon_of_this_kernel_and_build_lends_its_program() {
-        let wanted = Wanted { is_brief: true };
+        let wanted = Wanted { is_brief: false };
         let refused = |status: Value| borrow(&status, wanted).err().map(|error| error.to_string());
         let boot = host::boot_id();
         assert_eq!(refused(serde_json::json!({})).as_deref(), Some("it is on another kernel"));

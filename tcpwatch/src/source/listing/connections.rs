@@ -126,10 +126,9 @@ impl<T> Worker<'_, T> {
             let mut batch = self.empty()?;
             let Self { walker, make, .. } = self;
             let walked = walker.walk(first..first.saturating_add(STRETCH), &mut |told| {
+                let mut socket = nothing(job.handle.inode);
                 for (place, short) in told.iter().enumerate() {
-                    if !is_again(told, place)
-                        && let Some(socket) = sample(job.handle.inode, short)
-                    {
+                    if !is_again(told, place) && describe(&mut socket, short) {
                         (make.one)(&mut batch, &socket);
                     }
                 }
@@ -174,30 +173,42 @@ impl<T> Worker<'_, T> {
 /// are both in their chain.
 fn is_again(told: &[Short], place: usize) -> bool {
     let one = &told[place];
-    let before = told[..place].iter().rev().take_while(|before| before.chain == one.chain);
+    let mut before = told[..place].iter().rev().take_while(|before| before.chain == one.chain);
     let ends = |short: &Short| (short.local_port, short.remote_port, short.local, short.remote);
-    before.into_iter().any(|before| before.is_whole != one.is_whole && ends(before) == ends(one))
+    before.any(|before| before.is_whole != one.is_whole && ends(before) == ends(one))
 }
 
-/// What is told of a connection; `None` if its state makes no sense.
-fn sample(netns: u64, short: &Short) -> Option<SocketSample> {
-    let state = TcpState::from_kernel(short.state.into())?;
+/// A sample that is filled again and again: it is large, and most of it stays unknown.
+fn nothing(netns: u64) -> SocketSample {
+    let nowhere = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
+    SocketSample::new(netns, TcpState::Close, nowhere, nowhere)
+}
+
+/// Tells what is known of a connection; false if its state makes no sense.
+fn describe(socket: &mut SocketSample, short: &Short) -> bool {
+    let Some(state) = TcpState::from_kernel(short.state.into()) else { return false };
     let ip = |bytes: [u8; 16]| match bytes {
         [a, b, c, d, ..] if short.family == 4 => IpAddr::V4(Ipv4Addr::new(a, b, c, d)),
         bytes => IpAddr::V6(Ipv6Addr::from(bytes)),
     };
     let local = SocketAddr::new(ip(short.local), short.local_port);
     let remote = SocketAddr::new(ip(short.remote), short.remote_port);
-    let mut socket = SocketSample::new(netns, state, local, remote);
-    if short.is_whole != 0 {
-        (socket.recv_queue, socket.send_queue) = (Some(short.unread.into()), Some(short.unsent.into()));
-    }
-    Some(socket)
+    socket.state = state;
+    socket.set_ends(local, remote);
+    let queue = |bytes: u32| (short.is_whole != 0).then_some(u64::from(bytes));
+    (socket.recv_queue, socket.send_queue) = (queue(short.unread), queue(short.unsent));
+    true
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn told(short: &Short) -> SocketSample {
+        let mut socket = nothing(7);
+        assert!(describe(&mut socket, short), "a state");
+        socket
+    }
 
     fn short(chain: u8, port: u16, is_whole: bool) -> Short {
         Short {
@@ -229,14 +240,14 @@ mod tests {
     fn addresses_are_as_long_as_their_family_says() {
         let mut one = short(0, 9, true);
         one.local = [10, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-        let told = sample(7, &one).expect("a state");
+        let told = self::told(&one);
         assert_eq!((told.local.to_string(), told.mapped, told.is_v6), ("10.0.0.1:80".into(), false, false));
         assert_eq!((told.netns, told.recv_queue, told.send_queue), (7, Some(3), Some(0)));
         one.family = 6;
         one.local = Ipv4Addr::new(10, 0, 0, 1).to_ipv6_mapped().octets();
-        let told = sample(7, &Short { is_whole: 0, ..one }).expect("a state");
+        let told = self::told(&Short { is_whole: 0, ..one });
         assert_eq!((told.local.to_string(), told.mapped, told.is_v6), ("10.0.0.1:80".into(), true, true));
         assert_eq!((told.recv_queue, told.send_queue), (None, None));
-        assert_eq!(sample(7, &Short { state: 0, ..one }), None);
+        assert!(!describe(&mut nothing(7), &Short { state: 0, ..one }));
     }
 }
