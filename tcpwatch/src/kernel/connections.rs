@@ -98,14 +98,16 @@ impl Connections {
     /// Loads it for so many threads. What `is_plain` does without is the kernel's cast, for tests.
     pub fn load(threads: u32, is_plain: bool) -> Result<Self, ConnectionsError> {
         raise_memlock();
+        let unusable = |error: &dyn std::fmt::Display| ConnectionsError::Object(error.to_string());
+        let mut object = Object::parse(OBJECT).map_err(|error| unusable(&error))?;
+        // Before anything that takes long: not everybody may.
+        let created = create_maps(&mut object, threads)?;
         let types = Btf::load(Path::new(BTF_PATH))?;
         let offsets = offsets::resolve_some(&types, &FIELDS)?;
         if NEEDED.iter().any(|field| offsets[*field as usize] == ABSENT) {
             return Err(ConnectionsError::NoTable);
         }
         let cast = Cast::find(&types).filter(|_| !is_plain);
-        let unusable = |error: &dyn std::fmt::Display| ConnectionsError::Object(error.to_string());
-        let mut object = Object::parse(OBJECT).map_err(|error| unusable(&error))?;
         let offsets: Vec<u8> = offsets.iter().flat_map(|offset| offset.to_ne_bytes()).collect();
         let (tcp, timewait) = cast.as_ref().map_or((0, 0), |cast| (cast.tcp, cast.timewait));
         let (tcp, timewait) = (tcp.to_ne_bytes(), timewait.to_ne_bytes());
@@ -117,11 +119,8 @@ impl Connections {
         object.patch_map_data(globals).map_err(|error| unusable(&error))?;
         let types = program_types(&mut object)?;
         let mut maps = Vec::new();
-        for (name, mut map) in std::mem::take(&mut object.maps) {
-            if name == map::PARTS {
-                map.set_max_entries(threads);
-            }
-            let fd = bpf::create_map(&name, &map).map_err(refused("create a map"))?;
+        for (name, fd) in created {
+            let Some(map) = object.maps.remove(&name) else { continue };
             if map.section_kind() == EbpfSectionKind::Rodata {
                 bpf::freeze(fd.as_fd(), map.data()).map_err(refused("fill a map"))?;
             }
@@ -201,6 +200,17 @@ impl Cast {
         let function = types.function(CAST)?;
         Some(Self { function, tcp: types.only("tcp_sock")?, timewait: types.only("inet_timewait_sock")? })
     }
+}
+
+fn create_maps(object: &mut Object, threads: u32) -> Result<Vec<(String, OwnedFd)>, ConnectionsError> {
+    let mut created = Vec::new();
+    for (name, map) in &mut object.maps {
+        if name == map::PARTS {
+            map.set_max_entries(threads);
+        }
+        created.push((name.clone(), bpf::create_map(name, map).map_err(refused("create a map"))?));
+    }
+    Ok(created)
 }
 
 /// Loads the object's own types.

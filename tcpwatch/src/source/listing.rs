@@ -12,14 +12,16 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
+use tcpwatch_common::TcpState;
 use tcpwatch_common::event::Row;
 
 use super::live::sockets::socket;
 use super::{SourceError, fallback};
+use crate::host::diag::DiagSocket;
 use crate::host::netns::{NetnsError, NetnsHandle, discover, within};
 use crate::host::owner::sees_host_pids;
-use crate::host::procfs::{NetCounters, OF_THREAD};
-use crate::kernel::{Connections, Rows, RowsError};
+use crate::host::procfs::{NetCounters, OF_THREAD, SockStat};
+use crate::kernel::{Connections, ConnectionsError, Rows, RowsError};
 use crate::sample::SocketSample;
 
 /// What a listing has to tell of each socket.
@@ -36,9 +38,7 @@ pub enum Origin {
     Daemon,
     /// A program of our own, which remembers nothing.
     Program,
-    /// A program of our own that tells addresses, states and queues, and that fast.
-    Connections,
-    /// Netlink, or `/proc`: the same.
+    /// Netlink, or `/proc`: addresses, states and queues.
     Netlink,
 }
 
@@ -51,12 +51,19 @@ const SOCKETS: usize = 256;
 /// Buffers that wait to be formatted, or to be filled again.
 const BUFFERS: usize = 8;
 
-/// Threads that walk at most.
+/// Threads that walk the table of connections, at most.
 const THREADS: usize = 4;
+
+/// With so many sockets on the host it takes longer to list them otherwise than to load a program for it.
+const MANY: u64 = 10_000;
+
+/// Namespaces whose mini-sockets are counted before it is loaded.
+const COUNTED: usize = 16;
 
 /// A way to all sockets.
 pub struct Listing {
     way: Way,
+    quick: Quick,
     origin: Origin,
     namespaces: Vec<NetnsHandle>,
     sees_host_pids: bool,
@@ -64,8 +71,14 @@ pub struct Listing {
 
 enum Way {
     Rows(Rows),
-    Connections(Connections),
     Netlink,
+}
+
+/// The program that walks the table of connections itself, and tells them in brief.
+enum Quick {
+    Off,
+    IfMany,
+    Loaded(Connections),
 }
 
 /// What is made of sockets: many of them become one `T`, of which there are a few that are used again and again. Several
@@ -96,36 +109,31 @@ impl Chunk {
 impl Listing {
     /// Through the program of a daemon on this kernel, by the numbers that its status tells.
     pub fn borrow(id: u32, wanted: Wanted) -> Result<Self, RowsError> {
-        Ok(Self::new(Way::Rows(Rows::borrow(id, wanted.is_brief)?), Origin::Daemon))
+        let rows = Rows::borrow(id, wanted.is_brief)?;
+        Ok(Self::new(Way::Rows(rows), Origin::Daemon, wanted))
     }
 
-    /// Through the program that tells connections in brief; not every kernel runs it.
-    pub fn connections() -> Option<Self> {
-        let threads = thread::available_parallelism().map_or(1, NonZero::get).min(THREADS);
-        match Connections::load(u32::try_from(threads).unwrap_or(1), false) {
-            Ok(connections) => Some(Self::new(Way::Connections(connections), Origin::Connections)),
-            Err(error) => {
-                log::debug!("{error}");
-                None
-            }
-        }
-    }
-
-    /// Through a program of our own if that can be had; what is lost where it cannot is said. Netlink tells as much as
-    /// is wanted in brief.
+    /// Over netlink if that tells what is wanted. Else through a program of our own if that can be had; what is lost
+    /// where it cannot is said.
     pub fn alone(wanted: Wanted) -> (Self, Option<RowsError>) {
         if wanted.is_brief {
-            let netlink = || Self::new(Way::Netlink, Origin::Netlink);
-            return (Self::connections().unwrap_or_else(netlink), None);
+            return (Self::new(Way::Netlink, Origin::Netlink, wanted), None);
         }
         match Rows::load(wanted.is_brief) {
-            Ok(rows) => (Self::new(Way::Rows(rows), Origin::Program), None),
-            Err(error) => (Self::new(Way::Netlink, Origin::Netlink), Some(error)),
+            Ok(rows) => (Self::new(Way::Rows(rows), Origin::Program, wanted), None),
+            Err(error) => (Self::new(Way::Netlink, Origin::Netlink, wanted), Some(error)),
         }
     }
 
-    fn new(way: Way, origin: Origin) -> Self {
-        Self { way, origin, namespaces: Vec::new(), sees_host_pids: sees_host_pids() }
+    /// By a walk over the table of connections, however few there are.
+    pub fn quick() -> Result<Self, ConnectionsError> {
+        let quick = Quick::Loaded(load()?);
+        Ok(Self { quick, ..Self::new(Way::Netlink, Origin::Netlink, Wanted { is_brief: true }) })
+    }
+
+    fn new(way: Way, origin: Origin, wanted: Wanted) -> Self {
+        let quick = if wanted.is_brief { Quick::IfMany } else { Quick::Off };
+        Self { way, quick, origin, namespaces: Vec::new(), sees_host_pids: sees_host_pids() }
     }
 
     pub fn origin(&self) -> Origin {
@@ -165,9 +173,13 @@ impl Listing {
         make: &Make<'_, T>,
         take: &mut dyn FnMut(&mut T) -> ControlFlow<()>,
     ) -> Vec<String> {
-        let Self { way, namespaces, sees_host_pids, .. } = self;
+        let Self { way, quick, namespaces, sees_host_pids, .. } = self;
         let chosen: Vec<&NetnsHandle> = namespaces.iter().filter(|handle| is_wanted(handle)).collect();
-        if let Way::Connections(connections) = way {
+        if matches!(quick, Quick::IfMany) && are_many(&chosen) {
+            // Not every kernel runs it, and not everybody may.
+            *quick = load().map_err(|error| log::debug!("{error}")).map_or(Quick::Off, Quick::Loaded);
+        }
+        if let Quick::Loaded(connections) = quick {
             return connections::walk(connections, &chosen, make, take);
         }
         let (filled, to_format) = sync_channel(BUFFERS);
@@ -279,7 +291,7 @@ impl Walker {
                 fallback::list(|told| {
                     // Once nobody reads any more, the rest is passed over.
                     let Some(mut filling) = chunk.take() else { return };
-                    filling.told.extend(fallback::socket(handle.inode, told));
+                    filling.told.extend(told_by_netlink(handle.inode, told));
                     chunk = if filling.told.len() < SOCKETS {
                         Some(filling)
                     } else {
@@ -298,6 +310,37 @@ impl Walker {
         }
         Ok(())
     }
+}
+
+/// What netlink knows of a socket; of a listener its queue of connections and the limit, as rows have it.
+fn told_by_netlink(netns: u64, told: &DiagSocket) -> Option<SocketSample> {
+    let mut socket = fallback::socket(netns, told)?;
+    if socket.state == TcpState::Listen {
+        (socket.recv_queue, socket.send_queue) = (Some(told.rqueue.into()), Some(told.wqueue.into()));
+    }
+    Some(socket)
+}
+
+fn load() -> Result<Connections, ConnectionsError> {
+    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(THREADS);
+    Connections::load(u32::try_from(threads).unwrap_or(1), false)
+}
+
+/// Whether there are many sockets. All namespaces have one table as a rule, so all of them count.
+fn are_many(chosen: &[&NetnsHandle]) -> bool {
+    let mut text = String::new();
+    let (mut whole, mut minis) = (0, 0);
+    for handle in chosen.iter().take(COUNTED) {
+        if let Ok(Ok(counted)) = within(handle, || SockStat::read(Path::new(OF_THREAD), &mut text)) {
+            // Those of the whole host, whichever namespace says it.
+            whole = counted.alloc;
+            minis += counted.tw;
+        }
+        if whole + minis >= MANY {
+            return true;
+        }
+    }
+    false
 }
 
 /// Whether the calling thread's namespace has no sockets at all: a walk costs milliseconds even there.

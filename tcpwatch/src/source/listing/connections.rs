@@ -10,7 +10,7 @@ use std::thread;
 use tcpwatch_common::TcpState;
 use tcpwatch_common::walk::Short;
 
-use super::{Make, Stopped, is_empty};
+use super::{Make, Stopped, is_empty, told_by_netlink};
 use crate::host::netns::{NetnsError, NetnsHandle, within};
 use crate::kernel::{Connections, Walker};
 use crate::sample::SocketSample;
@@ -149,8 +149,7 @@ impl<T> Worker<'_, T> {
     fn listeners(&mut self, handle: &NetnsHandle) -> Result<(), Stopped> {
         let mut batch = self.empty()?;
         let listed = fallback::listeners(|told| {
-            if let Some(mut socket) = fallback::socket(handle.inode, told) {
-                (socket.recv_queue, socket.send_queue) = (Some(told.rqueue.into()), Some(told.wqueue.into()));
+            if let Some(socket) = told_by_netlink(handle.inode, told) {
                 (self.make.one)(&mut batch, &socket);
             }
         });
@@ -240,12 +239,12 @@ mod tests {
     fn addresses_are_as_long_as_their_family_says() {
         let mut one = short(0, 9, true);
         one.local = [10, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-        let told = self::told(&one);
+        let told = told(&one);
         assert_eq!((told.local.to_string(), told.mapped, told.is_v6), ("10.0.0.1:80".into(), false, false));
         assert_eq!((told.netns, told.recv_queue, told.send_queue), (7, Some(3), Some(0)));
         one.family = 6;
         one.local = Ipv4Addr::new(10, 0, 0, 1).to_ipv6_mapped().octets();
-        let told = self::told(&Short { is_whole: 0, ..one });
+        let told = told(&Short { is_whole: 0, ..one });
         assert_eq!((told.local.to_string(), told.mapped, told.is_v6), ("10.0.0.1:80".into(), true, true));
         assert_eq!((told.recv_queue, told.send_queue), (None, None));
         assert!(!describe(&mut nothing(7), &Short { state: 0, ..one }));

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use tcpwatch::kernel::{Connections, Rows};
 use tcpwatch::sample::SocketSample;
@@ -51,18 +52,21 @@ fn iterated(ns: &Netns) -> Vec<Told> {
     told
 }
 
-/// By the walk over the table; `None` on a kernel that does not run it.
-fn walked(ns: &Netns, is_plain: bool) -> Option<Vec<Told>> {
-    let mut connections = match Connections::load(2, is_plain) {
-        Ok(connections) => connections,
-        Err(error) => {
-            let symbols = fs::read_to_string("/proc/kallsyms").expect("read the kernel's symbols");
-            let can = symbols.lines().any(|line| line.split(' ').nth(2) == Some("bpf_loop"));
-            assert!(!can, "this kernel should run the walk: {error}");
-            println!("no walk over connections here: {error}");
-            return None;
-        }
+/// The program of the walk; `None` on a kernel that does not run it.
+fn load(is_plain: bool) -> Option<Connections> {
+    let error = match Connections::load(2, is_plain) {
+        Ok(connections) => return Some(connections),
+        Err(error) => error,
     };
+    let symbols = fs::read_to_string("/proc/kallsyms").expect("read the kernel's symbols");
+    let can = symbols.lines().any(|line| line.split(' ').nth(2) == Some("bpf_loop"));
+    assert!(!can, "this kernel should run the walk: {error}");
+    println!("no walk over connections here: {error}");
+    None
+}
+
+/// By the walk over the table.
+fn walked(connections: &mut Connections, ns: &Netns) -> Vec<Told> {
     let told = Mutex::new(Vec::new());
     thread::scope(|scope| {
         for (number, mut walker) in (0..).zip(connections.walkers()) {
@@ -85,7 +89,7 @@ fn walked(ns: &Netns, is_plain: bool) -> Option<Vec<Told>> {
     });
     let mut told = told.into_inner().expect("whole");
     told.sort();
-    Some(told)
+    told
 }
 
 fn tell(short: &Short) -> Told {
@@ -135,11 +139,11 @@ fn the_walk_tells_what_the_iterator_tells() {
         assert!(old.iter().any(|told| told.3 == Some(queues)), "{queues:?} is held: {old:?}");
     }
     for is_plain in [false, true] {
-        let Some(new) = walked(&bed.ns, is_plain) else { return };
-        assert_eq!(new, old, "plain: {is_plain}");
+        let Some(mut connections) = load(is_plain) else { return };
+        assert_eq!(walked(&mut connections, &bed.ns), old, "plain: {is_plain}");
     }
 
-    let mut listing = Listing::connections().expect("the same again");
+    let mut listing = Listing::quick().expect("the same again");
     listing.look().expect("look for namespaces");
     let mut listed = Vec::new();
     let problems = listing.walk(&|handle| handle.inode == bed.ns.inode(), &mut |socket: &SocketSample| {
@@ -155,6 +159,7 @@ fn the_walk_tells_what_the_iterator_tells() {
 
 #[test]
 fn sockets_that_stay_are_told_once_while_others_come_and_go() {
+    let Some(mut connections) = load(false) else { return };
     let ns = Netns::new("coming");
     let (listener, held) = ns.run(|| {
         let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
@@ -178,8 +183,9 @@ fn sockets_that_stay_are_told_once_while_others_come_and_go() {
                 }
             });
         });
-        for _ in 0..30 {
-            let Some(told) = walked(&ns, false) else { break };
+        let until = Instant::now() + Duration::from_secs(2);
+        while Instant::now() < until {
+            let told = walked(&mut connections, &ns);
             let mut counts: BTreeMap<(SocketAddr, SocketAddr), usize> = BTreeMap::new();
             for (_, local, remote, _) in told {
                 *counts.entry((local, remote)).or_default() += 1;
@@ -210,9 +216,10 @@ fn a_chain_that_is_longer_than_a_part_is_told_whole() {
         ((0..pairs).map(pair).collect::<Vec<_>>(), listener)
     });
     for is_plain in [false, true] {
-        let Some(mut told) = walked(&ns, is_plain) else { break };
-        told.dedup();
+        let Some(mut connections) = load(is_plain) else { break };
+        let told = walked(&mut connections, &ns);
         assert_eq!(told.len(), 2 * pairs, "each is told, plain: {is_plain}");
+        assert!(told.is_sorted_by(|one, next| one < next), "none is told twice");
     }
     drop(held);
 }
