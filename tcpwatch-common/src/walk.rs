@@ -35,7 +35,7 @@ pub struct Part {
     pub strayed: u32,
     /// Number of chains less one.
     pub mask: u32,
-    /// 1 if the chain was read again, as a socket was just being taken out of it.
+    /// How often the chain was read again, as it changed meanwhile.
     pub again: u32,
     /// The table; 0 if it was not found.
     pub table: u64,

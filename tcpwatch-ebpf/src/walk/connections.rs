@@ -32,6 +32,9 @@ const STEPS: u32 = 1 << 14;
 /// How often one run reads a chain again.
 const STRAYED: u32 = 64;
 
+/// How often a chain is read again that changes all the time.
+const AGAIN: u32 = 4;
+
 /// No link of any chain, and no chain's end either.
 const ASTRAY: u64 = u64::MAX;
 
@@ -114,7 +117,8 @@ extern "C" fn step(_: u32, number: *mut u32) -> u64 {
 #[inline(always)]
 fn begin(part: &mut Part) -> bool {
     let is_astray = part.link != end_of(part.chain);
-    if is_astray {
+    let is_again = is_astray || is_changed(part);
+    if is_again {
         part.rows = part.begun;
         part.strayed += 1;
     } else {
@@ -128,7 +132,7 @@ fn begin(part: &mut Part) -> bool {
         return false;
     }
     let place = chain as usize & (HEADS - 1);
-    if place == 0 || chain == part.first || is_astray {
+    if place == 0 || chain == part.first || is_again {
         let first = u64::from(chain) - place as u64;
         copy(part.heads.as_mut_ptr().cast(), HEADS * 8, part.table.wrapping_add(first * 8));
     }
@@ -137,11 +141,27 @@ fn begin(part: &mut Part) -> bool {
     true
 }
 
+/// Whether sockets of the chain may have been told twice: one that was taken out and put in again, as another, stands at
+/// its head, and leads to those that were met before it.
+#[inline(always)]
+fn is_changed(part: &mut Part) -> bool {
+    if part.rows.wrapping_sub(part.begun) < 2 || part.again >= AGAIN {
+        return false;
+    }
+    let mut head = 0_u64;
+    copy((&raw mut head).cast(), 8, part.table.wrapping_add(u64::from(part.chain) * 8));
+    // SAFETY: the index is masked.
+    let before = unsafe { read_volatile(part.heads.as_ptr().add(part.chain as usize & (HEADS - 1))) };
+    part.again += u32::from(head != before);
+    head != before
+}
+
 /// Tells of one socket, and finds the next; false if there is no room.
 #[inline(always)]
 fn socket(part: &mut Part, address: u64) -> bool {
     let socket = Object::socket(address);
-    if socket.load::<u32>(Field::Hash) & part.mask != part.chain {
+    let hash: u32 = socket.load(Field::Hash);
+    if hash & part.mask != part.chain {
         part.link = ASTRAY;
         return true;
     }
@@ -153,8 +173,8 @@ fn socket(part: &mut Part, address: u64) -> bool {
     }
     if state == CLOSE {
         // It has just been taken out, and what took its place may be further ahead.
-        if part.again == 0 {
-            part.again = 1;
+        if part.again < AGAIN {
+            part.again += 1;
             part.link = ASTRAY;
         }
         return true;
@@ -183,6 +203,10 @@ fn socket(part: &mut Part, address: u64) -> bool {
         if state != SYN_SENT {
             amounts(told, socket);
         }
+    }
+    if socket.load::<u32>(Field::Hash) != hash {
+        // It has become another meanwhile, and what was told is of both.
+        part.link = ASTRAY;
     }
     true
 }

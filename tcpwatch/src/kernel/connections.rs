@@ -26,7 +26,7 @@ static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcpwatc
 /// The kernel's function that makes a typed pointer of an address, since Linux 6.2.
 const CAST: &str = "bpf_rdonly_cast";
 
-/// What a register that the program does not use is set to where there is no such function.
+/// Sets a register to a number.
 const SET: u8 = 0xb7;
 
 /// The source register's number that says that a call is one of the kernel's functions.
@@ -95,7 +95,7 @@ pub struct Connections {
 }
 
 impl Connections {
-    /// Loads it for so many threads. What `is_plain` does without is the kernel's cast, for tests.
+    /// Loads it for so many threads. If `is_plain`, it does without the kernel's cast, as it has to before Linux 6.2.
     pub fn load(threads: u32, is_plain: bool) -> Result<Self, ConnectionsError> {
         raise_memlock();
         let unusable = |error: &dyn std::fmt::Display| ConnectionsError::Object(error.to_string());
@@ -243,7 +243,8 @@ fn link(
 }
 
 fn is_cast(instruction: &bpf_insn) -> bool {
-    u32::from(instruction.code) == BPF_JMP | BPF_CALL && instruction.imm == CAST_CALL
+    let is_helper = u32::from(instruction.code) == BPF_JMP | BPF_CALL && instruction.src_reg() == 0;
+    is_helper && instruction.imm == CAST_CALL
 }
 
 /// Has an instruction call the kernel's cast; where there is none, it is on a way that is never taken.

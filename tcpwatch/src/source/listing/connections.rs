@@ -203,7 +203,7 @@ fn describe(socket: &mut SocketSample, short: &Short) -> bool {
 mod tests {
     use super::*;
 
-    fn told(short: &Short) -> SocketSample {
+    fn sample(short: &Short) -> SocketSample {
         let mut socket = nothing(7);
         assert!(describe(&mut socket, short), "a state");
         socket
@@ -239,12 +239,12 @@ mod tests {
     fn addresses_are_as_long_as_their_family_says() {
         let mut one = short(0, 9, true);
         one.local = [10, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-        let told = told(&one);
+        let told = sample(&one);
         assert_eq!((told.local.to_string(), told.mapped, told.is_v6), ("10.0.0.1:80".into(), false, false));
         assert_eq!((told.netns, told.recv_queue, told.send_queue), (7, Some(3), Some(0)));
         one.family = 6;
         one.local = Ipv4Addr::new(10, 0, 0, 1).to_ipv6_mapped().octets();
-        let told = told(&Short { is_whole: 0, ..one });
+        let told = sample(&Short { is_whole: 0, ..one });
         assert_eq!((told.local.to_string(), told.mapped, told.is_v6), ("10.0.0.1:80".into(), true, true));
         assert_eq!((told.recv_queue, told.send_queue), (None, None));
         assert!(!describe(&mut nothing(7), &Short { state: 0, ..one }));
