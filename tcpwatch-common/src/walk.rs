@@ -72,4 +72,4 @@ pub struct Short {
     pub chain: u8,
 }
 
-const _: () = assert!(size_of::<Short>() == 48 && size_of::<Part>() % 8 == 0);
+const _: () = assert!(size_of::<Short>() == 48 && size_of::<Part>().is_multiple_of(8));

@@ -226,13 +226,13 @@ impl Btf {
 
     /// Every indexed type of that name, of whatever kind.
     fn called(&self, name: &str) -> impl Iterator<Item = Result<Type<'_>, Flaw>> {
-        let mut wanted = [0; 8];
-        for (into, byte) in wanted.iter_mut().zip(name.bytes()) {
-            *into = byte;
-        }
-        let wanted = u64::from_le_bytes(wanted);
         // the end of a short name counts, what is behind it does not
-        let counts = 1_u64.checked_shl(8 * (name.len().min(7) as u32 + 1)).map_or(u64::MAX, |bit| bit - 1);
+        let ended = name.bytes().chain([0]);
+        let (mut wanted, mut counts) = ([0; 8], [0; 8]);
+        for ((wanted, counts), byte) in wanted.iter_mut().zip(&mut counts).zip(ended) {
+            (*wanted, *counts) = (byte, 0xff);
+        }
+        let (wanted, counts) = (u64::from_le_bytes(wanted), u64::from_le_bytes(counts));
         // comparing in place, because finding the end of every string first takes longer
         let same = move |offset: u32| {
             let tail = self.strings.get(offset as usize..);

@@ -238,11 +238,11 @@ fn link(
     let function = key.and_then(|key| object.functions.get(&key));
     let mut function = function.ok_or_else(|| unusable(&"it has no program"))?.clone();
     program::CONNECTIONS.clone_into(&mut function.name);
-    function.instructions.iter_mut().filter(|one| is_cast(one)).for_each(|one| call_cast(one, cast));
+    function.instructions.iter_mut().filter(|one| is_cast(**one)).for_each(|one| call_cast(one, cast));
     Ok(function)
 }
 
-fn is_cast(instruction: &bpf_insn) -> bool {
+fn is_cast(instruction: bpf_insn) -> bool {
     let is_helper = u32::from(instruction.code) == BPF_JMP | BPF_CALL && instruction.src_reg() == 0;
     is_helper && instruction.imm == CAST_CALL
 }

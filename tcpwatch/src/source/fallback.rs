@@ -137,7 +137,7 @@ pub(super) fn listeners(mut each: impl FnMut(&diag::DiagSocket)) -> Result<(), S
         Err(diag::DiagError::Unsupported { .. }) => {
             let each = |socket: &diag::DiagSocket| {
                 if socket.state == LISTEN {
-                    each(socket)
+                    each(socket);
                 }
             };
             proc_net::dump(each).map_err(|error| error.to_string())

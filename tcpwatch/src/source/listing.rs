@@ -194,7 +194,7 @@ impl Listing {
                 // Whoever reads may have stopped: then there is nothing to do.
                 let _ = match way {
                     Way::Rows(rows) => walker.by_program(rows, &chosen),
-                    _ => walker.by_netlink(&chosen),
+                    Way::Netlink => walker.by_netlink(&chosen),
                 };
                 walker.problems
             });
