@@ -26,7 +26,7 @@ const AF_INET6: u16 = 10;
 /// `BPF_F_MMAPABLE`
 const MAPPED: u32 = 1 << 10;
 
-/// Chains and sockets that one run looks at. It is as long as nothing else runs on this CPU.
+/// Chains and sockets that one run looks at: as long as it takes, nothing else runs on this CPU but interrupts.
 const STEPS: u32 = 1 << 14;
 
 /// How often one run reads a chain again.
@@ -133,6 +133,7 @@ fn begin(part: &mut Part) -> bool {
     }
     let place = chain as usize & (HEADS - 1);
     if place == 0 || chain == part.first || is_again {
+        // A table fills whole pages, so nothing behind its last one is read, even if it has fewer chains.
         let first = u64::from(chain) - place as u64;
         copy(part.heads.as_mut_ptr().cast(), HEADS * 8, part.table.wrapping_add(first * 8));
     }

@@ -32,8 +32,8 @@ const SET: u8 = 0xb7;
 /// The source register's number that says that a call is one of the kernel's functions.
 const KERNEL_CALL: u8 = 2;
 
-/// What the program reads of whatever a kernel has.
-const FIELDS: [Field; 22] = [
+/// All that the program reads.
+const FIELDS: [Field; 21] = [
     Field::Family,
     Field::LocalPort,
     Field::RemotePort,
@@ -55,7 +55,6 @@ const FIELDS: [Field; 22] = [
     Field::TableMask,
     Field::Link,
     Field::Hash,
-    Field::Flags,
 ];
 
 /// Those of them without which there is no walk.

@@ -16,8 +16,8 @@ use crate::kernel::{Connections, Walker};
 use crate::sample::SocketSample;
 use crate::source::fallback;
 
-/// Chains that a thread walks at once.
-const STRETCH: u32 = 2048;
+/// Chains that a thread walks at once. Nothing else runs on its CPU meanwhile: with a socket in each, 0.2 to 0.4 ms.
+const STRETCH: u32 = 1024;
 
 /// Batches that each thread has: one is filled while the other is taken.
 const BATCHES: usize = 2;
