@@ -15,6 +15,8 @@ pub mod program {
     pub const SURVEY: &str = "survey";
     pub const HOLDERS: &str = "holders";
     pub const POLL: &str = "poll";
+    /// In an object of its own.
+    pub const CONNECTIONS: &str = "connections";
     /// Does nothing; what an attached program costs at the least.
     pub const EMPTY: &str = "empty";
 }
@@ -40,6 +42,7 @@ pub mod map {
     pub const CENSUS_COUNTS: &str = "CENSUS_COUNTS";
     pub const CONTROL: &str = "CONTROL";
     pub const EVENTS: &str = "EVENTS";
+    pub const PARTS: &str = "PARTS";
 }
 
 pub mod global {
@@ -51,4 +54,6 @@ pub mod global {
     pub const PREEMPTIBLE: &str = "PREEMPTIBLE";
     pub const SALT: &str = "SALT";
     pub const RING_QUARTER: &str = "RING_QUARTER";
+    pub const TCP_SOCK: &str = "TCP_SOCK";
+    pub const TIMEWAIT_SOCK: &str = "TIMEWAIT_SOCK";
 }

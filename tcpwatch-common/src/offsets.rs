@@ -62,6 +62,13 @@ pub enum Field {
     InodeMode,
     SocketOfFile,
     TaskGroup,
+    TaskNamespaces,
+    NamespacesNet,
+    NetHash,
+    Table,
+    TableMask,
+    Link,
+    Hash,
 }
 
 /// Where a field is found, and what it means that a kernel lacks it.
@@ -77,7 +84,7 @@ pub struct Place {
 }
 
 /// Number of fields.
-pub const COUNT: usize = 51;
+pub const COUNT: usize = 58;
 
 /// The offset of a bitfield: its first byte, and how far its lowest bit is from that byte's.
 pub const fn bit_offset(byte: u16, shift: u16) -> u16 {
@@ -205,8 +212,16 @@ pub const PLACES: [Place; COUNT] = [
     optional(Field::InodeMode, "inode", "i_mode", 2, OWNERS),
     optional(Field::SocketOfFile, "socket", "sk", 8, OWNERS),
     optional(Field::TaskGroup, "task_struct", "tgid", 4, OWNERS),
+    optional(Field::TaskNamespaces, "task_struct", "nsproxy", 8, WALK),
+    optional(Field::NamespacesNet, "nsproxy", "net_ns", 8, WALK),
+    optional(Field::NetHash, "net", "ipv4.tcp_death_row.hashinfo", 8, WALK),
+    optional(Field::Table, "inet_hashinfo", "ehash", 8, WALK),
+    optional(Field::TableMask, "inet_hashinfo", "ehash_mask", 4, WALK),
+    optional(Field::Link, "sock_common", "skc_nulls_node", 16, WALK),
+    optional(Field::Hash, "sock_common", "skc_hash", 4, WALK),
 ];
 
+const WALK: &str = "listings of all sockets as fast as they can be";
 const OWNERS: &str = "owners of accepted sockets, and of those older than the daemon";
 
 const _: () = {

@@ -77,6 +77,11 @@ impl SockStat {
         })
     }
 
+    /// Reads this alone, as [`NetCounters::read`] does.
+    pub fn read(dir: &Path, buffer: &mut String) -> Result<Self, ProcError> {
+        Self::parse(slurp(dir.join("sockstat"), buffer)?)
+    }
+
     /// IPv6 TCP sockets in use, from the text of sockstat6.
     pub fn parse_inuse6(text: &str) -> Result<u64, ProcError> {
         let mut found = SockColumns::default();

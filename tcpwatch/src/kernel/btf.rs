@@ -31,8 +31,18 @@ pub struct Btf {
     strings: Vec<u8>,
     /// Index into `words` of each type, by type id; id 0 is `void`.
     starts: Vec<usize>,
-    /// Name offset and id of every type that is looked up by name.
-    named: Vec<(u32, u32)>,
+    /// Every type that is looked up by name.
+    named: Vec<Named>,
+}
+
+/// A type that has a name. Most of those that are not looked for differ in how they begin, which is kept here, as the
+/// strings are all over the memory.
+#[derive(Debug)]
+struct Named {
+    /// The first bytes of the name, and what follows it if it is shorter.
+    begin: u64,
+    offset: u32,
+    id: u32,
 }
 
 /// A member that occupies whole bytes.
@@ -104,7 +114,9 @@ impl Btf {
         data.truncate(strings.end);
         let strings = data.split_off(strings.start);
 
-        let mut btf = Btf { words, strings, starts: Vec::new(), named: Vec::new() };
+        // a type has five words on average; more room would be memory that is never touched
+        let starts = Vec::with_capacity(words.len() / 5);
+        let mut btf = Btf { words, strings, starts, named: Vec::new() };
         btf.index().map_err(|flaw| BtfError::Corrupt { wanted: "all types".into(), flaw })?;
         Ok(btf)
     }
@@ -133,6 +145,20 @@ impl Btf {
         self.called(name).flatten().any(|ty| ty.kind() == FUNC)
     }
 
+    /// The number of the function of this name, by which a program calls it.
+    #[must_use]
+    pub fn function(&self, name: &str) -> Option<u32> {
+        self.called(name).flatten().find(|ty| ty.kind() == FUNC).map(|ty| ty.id)
+    }
+
+    /// The number of the only struct of this name.
+    #[must_use]
+    pub fn only(&self, name: &str) -> Option<u32> {
+        let mut found = self.called(name).flatten().filter(|ty| ty.kind() == STRUCT);
+        let id = found.next()?.id;
+        found.next().is_none().then_some(id)
+    }
+
     /// Counts the arguments a `tp_btf` program sees; `None` if there is no such tracepoint.
     #[must_use]
     pub fn tracepoint_args(&self, name: &str) -> Option<usize> {
@@ -152,16 +178,26 @@ impl Btf {
     }
 
     fn index(&mut self) -> Result<(), Flaw> {
+        // then every offset inside is that of a string
+        let is_terminated = self.strings.last() == Some(&0);
         let mut start = 0;
         for id in 0.. {
             let Some(words @ [_, ..]) = self.words.get(start..) else { break };
             let ty = Type::read(id, words)?;
             let sought = matches!(ty.kind(), STRUCT | ENUM | ENUM64 | TYPEDEF | FUNC);
-            if sought && !self.text(id, ty.name)?.is_empty() {
-                self.named.push((ty.name, id));
+            let next = start + TYPE_HEAD + ty.body.len();
+            let offset = ty.name;
+            if sought {
+                if !is_terminated {
+                    self.text(id, offset)?;
+                }
+                let begin = self.begin(offset).ok_or(Flaw::Name { id, offset })?;
+                if begin & 0xff != 0 {
+                    self.named.push(Named { begin, offset, id });
+                }
             }
             self.starts.push(start);
-            start += TYPE_HEAD + ty.body.len();
+            start = next;
         }
         Ok(())
     }
@@ -170,6 +206,15 @@ impl Btf {
         let start = self.starts.get(id as usize);
         let words = start.and_then(|&start| self.words.get(start..));
         Type::read(id, words.ok_or(Flaw::Id { id, last: self.starts.len() - 1 })?)
+    }
+
+    /// The first bytes at an offset, the very first as the lowest; zeros stand where there are none.
+    fn begin(&self, offset: u32) -> Option<u64> {
+        let tail = self.strings.get(offset as usize..).filter(|tail| !tail.is_empty())?;
+        Some(tail.first_chunk().map_or_else(
+            || tail.iter().rev().fold(0, |begin, byte| begin << 8 | u64::from(*byte)),
+            |bytes| u64::from_le_bytes(*bytes),
+        ))
     }
 
     /// The string at an offset that type `id` gives.
@@ -181,13 +226,21 @@ impl Btf {
 
     /// Every indexed type of that name, of whatever kind.
     fn called(&self, name: &str) -> impl Iterator<Item = Result<Type<'_>, Flaw>> {
+        // the end of a short name counts, what is behind it does not
+        let ended = name.bytes().chain([0]);
+        let (mut wanted, mut counts) = ([0; 8], [0; 8]);
+        for ((wanted, counts), byte) in wanted.iter_mut().zip(&mut counts).zip(ended) {
+            (*wanted, *counts) = (byte, 0xff);
+        }
+        let (wanted, counts) = (u64::from_le_bytes(wanted), u64::from_le_bytes(counts));
         // comparing in place, because finding the end of every string first takes longer
         let same = move |offset: u32| {
             let tail = self.strings.get(offset as usize..);
             let rest = tail.and_then(|tail| tail.strip_prefix(name.as_bytes()));
             rest.is_some_and(|rest| rest.first() == Some(&0))
         };
-        self.named.iter().filter(move |(offset, _)| same(*offset)).map(|(_, id)| self.get(*id))
+        let named = self.named.iter().filter(move |named| named.begin & counts == wanted);
+        named.filter(move |named| same(named.offset)).map(|named| self.get(named.id))
     }
 
     /// The one answer that the types of that name give. The kernel has unrelated types of

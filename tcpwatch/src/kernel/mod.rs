@@ -4,8 +4,10 @@
 //! iterator into plain data. What could not be had is a value that is shown, never a silent lack.
 
 mod attach;
+mod bpf;
 mod btf;
 mod census;
+mod connections;
 mod counters;
 mod cpu_time;
 mod listeners;
@@ -19,6 +21,7 @@ mod survey;
 
 pub use attach::{Hook, PROGRAMS, Program, ProgramStatus};
 pub use census::CensusError;
+pub use connections::{Connections, ConnectionsError, Walker};
 pub use counters::{Counters, CountersError};
 pub use cpu_time::{RunStats, map_memory, run_stats};
 pub use listeners::Listeners;

@@ -1,6 +1,6 @@
 //! Looks up the fields that the programs read in the running kernel's BTF.
 
-use tcpwatch_common::offsets::{ABSENT, BIT_SHIFT, COUNT, Field, Offsets, PLACES, bit_offset};
+use tcpwatch_common::offsets::{ABSENT, BIT_SHIFT, COUNT, Field, Offsets, PLACES, Place, bit_offset};
 
 use super::btf::{Btf, BtfError};
 
@@ -28,9 +28,22 @@ pub enum OffsetError {
 
 /// The offset of every field, and which optional ones are absent.
 pub fn resolve(btf: &Btf) -> Result<(Offsets, Vec<LostField>), OffsetError> {
+    resolve_places(btf, PLACES.iter())
+}
+
+/// The offsets of these fields alone: to look each of them up takes a while.
+pub fn resolve_some(btf: &Btf, fields: &[Field]) -> Result<Offsets, OffsetError> {
+    let places = PLACES.iter().filter(|place| fields.contains(&place.field));
+    resolve_places(btf, places).map(|(offsets, _)| offsets)
+}
+
+fn resolve_places<'a>(
+    btf: &Btf,
+    places: impl Iterator<Item = &'a Place>,
+) -> Result<(Offsets, Vec<LostField>), OffsetError> {
     let mut offsets = [ABSENT; COUNT];
     let mut missing = Vec::new();
-    for place in &PLACES {
+    for place in places {
         let (container, path) = (place.container, place.path);
         if let (0, Some(lost)) = (place.size, place.lost) {
             match bitfield(btf, container, path) {

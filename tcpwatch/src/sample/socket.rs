@@ -49,15 +49,14 @@ pub struct SocketSample {
 impl SocketSample {
     /// A socket of which nothing else is known.
     pub fn new(netns: u64, state: TcpState, local: SocketAddr, remote: SocketAddr) -> Self {
-        let is_v4 = |end: SocketAddr| end.ip().to_canonical().is_ipv4();
-        Self {
+        let mut socket = Self {
             id: None,
             netns,
             state,
-            local: canonical(local),
-            remote: canonical(remote),
-            mapped: (local.is_ipv6() && is_v4(local)) || (remote.is_ipv6() && is_v4(remote)),
-            is_v6: local.is_ipv6() || remote.is_ipv6(),
+            local,
+            remote,
+            mapped: false,
+            is_v6: false,
             age: None,
             lifetime: None,
             role: None,
@@ -70,7 +69,17 @@ impl SocketSample {
             rtt: None,
             keepalive: None,
             accepted: None,
-        }
+        };
+        socket.set_ends(local, remote);
+        socket
+    }
+
+    /// Sets both addresses, and what kind they are.
+    pub fn set_ends(&mut self, local: SocketAddr, remote: SocketAddr) {
+        let is_v4 = |end: SocketAddr| end.ip().to_canonical().is_ipv4();
+        (self.local, self.remote) = (canonical(local), canonical(remote));
+        self.mapped = (local.is_ipv6() && is_v4(local)) || (remote.is_ipv6() && is_v4(remote));
+        self.is_v6 = local.is_ipv6() || remote.is_ipv6();
     }
 }
 

@@ -111,6 +111,23 @@ pub(super) fn list(mut each: impl FnMut(&diag::DiagSocket)) -> Result<(), String
     }
 }
 
+/// Tells of the listeners of the calling thread's namespace.
+pub(super) fn listeners(mut each: impl FnMut(&diag::DiagSocket)) -> Result<(), String> {
+    const LISTEN: u8 = TcpState::Listen as u8;
+    match diag::dump(1 << LISTEN, &mut each) {
+        Ok(_) => Ok(()),
+        Err(diag::DiagError::Unsupported { .. }) => {
+            let each = |socket: &diag::DiagSocket| {
+                if socket.state == LISTEN {
+                    each(socket);
+                }
+            };
+            proc_net::dump(each).map_err(|error| error.to_string())
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// Counts the sockets of the calling thread's namespace by state.
 fn count() -> Result<StateCounts, String> {
     let by_number = match diag::count_states() {

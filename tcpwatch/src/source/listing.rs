@@ -1,21 +1,27 @@
 //! All sockets, once and as fast as the kernel tells of them, for a listing.
 //!
-//! One thread walks in the kernel while the caller's formats what was read before. They share a few buffers, so a
-//! listing of a million sockets takes the memory of one of a thousand.
+//! Either several threads walk in the kernel, each a part, and work on what they read; or one thread walks while the
+//! caller's works on what was read before. They share a few buffers, so a listing of a million sockets takes the memory
+//! of one of a thousand.
 
+mod connections;
+
+use std::num::NonZero;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
+use tcpwatch_common::TcpState;
 use tcpwatch_common::event::Row;
 
 use super::live::sockets::socket;
 use super::{SourceError, fallback};
+use crate::host::diag::DiagSocket;
 use crate::host::netns::{NetnsError, NetnsHandle, discover, within};
 use crate::host::owner::sees_host_pids;
-use crate::host::procfs::{NetCounters, OF_THREAD};
-use crate::kernel::{Rows, RowsError};
+use crate::host::procfs::{NetCounters, OF_THREAD, SockStat};
+use crate::kernel::{Connections, ConnectionsError, Rows, RowsError};
 use crate::sample::SocketSample;
 
 /// What a listing has to tell of each socket.
@@ -45,12 +51,42 @@ const SOCKETS: usize = 256;
 /// Buffers that wait to be formatted, or to be filled again.
 const BUFFERS: usize = 8;
 
+/// Threads that walk the table of connections, at most.
+const THREADS: usize = 4;
+
+/// With so many sockets on the host it takes longer to list them otherwise than to load a program for it.
+const MANY: u64 = 10_000;
+
+/// Namespaces whose mini-sockets are counted before it is loaded.
+const COUNTED: usize = 16;
+
 /// A way to all sockets.
 pub struct Listing {
-    rows: Option<Rows>,
+    way: Way,
+    quick: Quick,
     origin: Origin,
     namespaces: Vec<NetnsHandle>,
     sees_host_pids: bool,
+}
+
+enum Way {
+    Rows(Rows),
+    Netlink,
+}
+
+/// The program that walks the table of connections itself, and tells them in brief.
+enum Quick {
+    Off,
+    IfMany,
+    Loaded(Connections),
+}
+
+/// What is made of sockets: many of them become one `T`, of which there are a few that are used again and again. Several
+/// threads do so at once.
+pub struct Make<'a, T> {
+    pub new: &'a (dyn Fn() -> T + Sync),
+    /// Adds a socket.
+    pub one: &'a (dyn Fn(&mut T, &SocketSample) + Sync),
 }
 
 /// Sockets of a namespace, as they came.
@@ -73,23 +109,31 @@ impl Chunk {
 impl Listing {
     /// Through the program of a daemon on this kernel, by the numbers that its status tells.
     pub fn borrow(id: u32, wanted: Wanted) -> Result<Self, RowsError> {
-        Ok(Self::new(Some(Rows::borrow(id, wanted.is_brief)?), Origin::Daemon))
+        let rows = Rows::borrow(id, wanted.is_brief)?;
+        Ok(Self::new(Way::Rows(rows), Origin::Daemon, wanted))
     }
 
-    /// Over netlink if that tells what is wanted: to load a program takes longer than to list 50,000 sockets. Else
-    /// through a program of our own if that can be had; what is lost where it cannot is said.
+    /// Over netlink if that tells what is wanted. Else through a program of our own if that can be had; what is lost
+    /// where it cannot is said.
     pub fn alone(wanted: Wanted) -> (Self, Option<RowsError>) {
         if wanted.is_brief {
-            return (Self::new(None, Origin::Netlink), None);
+            return (Self::new(Way::Netlink, Origin::Netlink, wanted), None);
         }
         match Rows::load(wanted.is_brief) {
-            Ok(rows) => (Self::new(Some(rows), Origin::Program), None),
-            Err(error) => (Self::new(None, Origin::Netlink), Some(error)),
+            Ok(rows) => (Self::new(Way::Rows(rows), Origin::Program, wanted), None),
+            Err(error) => (Self::new(Way::Netlink, Origin::Netlink, wanted), Some(error)),
         }
     }
 
-    fn new(rows: Option<Rows>, origin: Origin) -> Self {
-        Self { rows, origin, namespaces: Vec::new(), sees_host_pids: sees_host_pids() }
+    /// By a walk over the table of connections, however few there are.
+    pub fn quick() -> Result<Self, ConnectionsError> {
+        let quick = Quick::Loaded(load()?);
+        Ok(Self { quick, ..Self::new(Way::Netlink, Origin::Netlink, Wanted { is_brief: true }) })
+    }
+
+    fn new(way: Way, origin: Origin, wanted: Wanted) -> Self {
+        let quick = if wanted.is_brief { Quick::IfMany } else { Quick::Off };
+        Self { way, quick, origin, namespaces: Vec::new(), sees_host_pids: sees_host_pids() }
     }
 
     pub fn origin(&self) -> Origin {
@@ -114,8 +158,30 @@ impl Listing {
         is_wanted: &dyn Fn(&NetnsHandle) -> bool,
         each: &mut dyn FnMut(&SocketSample) -> ControlFlow<()>,
     ) -> Vec<String> {
-        let Self { rows, namespaces, sees_host_pids, .. } = self;
+        let make = Make {
+            new: &Vec::new,
+            one: &|sockets: &mut Vec<SocketSample>, socket: &SocketSample| sockets.push(*socket),
+        };
+        self.share(is_wanted, &make, &mut |sockets| sockets.drain(..).try_for_each(|socket| each(&socket)))
+    }
+
+    /// The same, with the work shared among threads: `take` gets what was made of the sockets, some at a time, and has
+    /// to leave it empty.
+    pub fn share<T: Send>(
+        &mut self,
+        is_wanted: &dyn Fn(&NetnsHandle) -> bool,
+        make: &Make<'_, T>,
+        take: &mut dyn FnMut(&mut T) -> ControlFlow<()>,
+    ) -> Vec<String> {
+        let Self { way, quick, namespaces, sees_host_pids, .. } = self;
         let chosen: Vec<&NetnsHandle> = namespaces.iter().filter(|handle| is_wanted(handle)).collect();
+        if matches!(quick, Quick::IfMany) && are_many(&chosen) {
+            // Not every kernel runs it, and not everybody may.
+            *quick = load().map_err(|error| log::debug!("{error}")).map_or(Quick::Off, Quick::Loaded);
+        }
+        if let Quick::Loaded(connections) = quick {
+            return connections::walk(connections, &chosen, make, take);
+        }
         let (filled, to_format) = sync_channel(BUFFERS);
         let (emptied, to_fill) = sync_channel(BUFFERS);
         for _ in 0..BUFFERS {
@@ -126,16 +192,18 @@ impl Listing {
             let mut walker = Walker { to_fill, filled, problems: Vec::new() };
             let walker = scope.spawn(move || {
                 // Whoever reads may have stopped: then there is nothing to do.
-                let _ = match rows {
-                    Some(rows) => walker.by_program(rows, &chosen),
-                    None => walker.by_netlink(&chosen),
+                let _ = match way {
+                    Way::Rows(rows) => walker.by_program(rows, &chosen),
+                    Way::Netlink => walker.by_netlink(&chosen),
                 };
                 walker.problems
             });
+            let mut made = (make.new)();
             for mut chunk in to_format {
                 let rows = chunk.bytes[..chunk.length].chunks_exact(Row::SIZE).filter_map(Row::from_bytes);
                 let rows = rows.filter_map(|row| socket(chunk.netns, &row, *sees_host_pids));
-                if rows.chain(chunk.told.iter().copied()).try_for_each(|socket| each(&socket)).is_break() {
+                rows.chain(chunk.told.iter().copied()).for_each(|socket| (make.one)(&mut made, &socket));
+                if take(&mut made).is_break() {
                     break;
                 }
                 chunk.told.clear();
@@ -223,7 +291,7 @@ impl Walker {
                 fallback::list(|told| {
                     // Once nobody reads any more, the rest is passed over.
                     let Some(mut filling) = chunk.take() else { return };
-                    filling.told.extend(fallback::socket(handle.inode, told));
+                    filling.told.extend(told_by_netlink(handle.inode, told));
                     chunk = if filling.told.len() < SOCKETS {
                         Some(filling)
                     } else {
@@ -242,6 +310,37 @@ impl Walker {
         }
         Ok(())
     }
+}
+
+/// What netlink knows of a socket; of a listener its queue of connections and the limit, as rows have it.
+fn told_by_netlink(netns: u64, told: &DiagSocket) -> Option<SocketSample> {
+    let mut socket = fallback::socket(netns, told)?;
+    if socket.state == TcpState::Listen {
+        (socket.recv_queue, socket.send_queue) = (Some(told.rqueue.into()), Some(told.wqueue.into()));
+    }
+    Some(socket)
+}
+
+fn load() -> Result<Connections, ConnectionsError> {
+    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(THREADS);
+    Connections::load(u32::try_from(threads).unwrap_or(1), false)
+}
+
+/// Whether there are many sockets. All namespaces have one table as a rule, so all of them count.
+fn are_many(chosen: &[&NetnsHandle]) -> bool {
+    let mut text = String::new();
+    let (mut whole, mut minis) = (0, 0);
+    for handle in chosen.iter().take(COUNTED) {
+        if let Ok(Ok(counted)) = within(handle, || SockStat::read(Path::new(OF_THREAD), &mut text)) {
+            // Those of the whole host, whichever namespace says it.
+            whole = counted.alloc;
+            minis += counted.tw;
+        }
+        if whole + minis >= MANY {
+            return true;
+        }
+    }
+    false
 }
 
 /// Whether the calling thread's namespace has no sockets at all: a walk costs milliseconds even there.

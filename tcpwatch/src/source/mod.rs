@@ -17,7 +17,7 @@ use crate::sample::{Plan, Sample, SocketSample};
 
 pub use explained::settings;
 pub use fallback::Fallback;
-pub use listing::{Listing, Origin, Wanted};
+pub use listing::{Listing, Make, Origin, Wanted};
 pub use live::Live;
 
 /// Why there are no samples.

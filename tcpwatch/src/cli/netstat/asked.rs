@@ -134,6 +134,16 @@ impl Asked {
             || self.has_column(daemon, Column::needs_detail)
     }
 
+    /// Whether nothing is asked for but the sockets that match, in brief and as they come.
+    pub(super) fn is_plain(&self, teller: &Teller) -> bool {
+        self.output == Output::Table
+            && self.order.is_none()
+            && self.limit == usize::MAX
+            && !self.resolves
+            && teller.is_fast()
+            && !self.needs_detail(teller.knows_ages())
+    }
+
     /// Whether owners are shown, or decide.
     pub(super) fn needs_owner(&self, teller: &Teller) -> bool {
         self.looks_for_owners() || self.has_column(teller.knows_ages(), Column::needs_owner)

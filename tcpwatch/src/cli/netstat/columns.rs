@@ -87,6 +87,11 @@ impl Column {
         )
     }
 
+    /// Whether each byte of a cell is a character.
+    pub(super) const fn is_plain(self) -> bool {
+        !matches!(self, Self::Owner | Self::Process | Self::Container | Self::User | Self::Netns)
+    }
+
     /// Whether only the program that tells everything tells it, and not the fast one.
     pub(super) const fn needs_detail(self) -> bool {
         !matches!(

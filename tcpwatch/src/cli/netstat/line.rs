@@ -28,7 +28,10 @@ const CONTAINER: usize = 12;
 pub(super) fn cell(out: &mut Vec<u8>, column: Column, socket: &SocketSample, beside: Beside<'_>) {
     let before = out.len();
     match column {
-        Column::State => out.extend_from_slice(state(socket.state).as_bytes()),
+        Column::State => {
+            let (word, length) = STATES[socket.state.index()];
+            text::word(out, &word, length);
+        }
         Column::RecvQueue => maybe(out, socket.recv_queue),
         Column::SendQueue => maybe(out, socket.send_queue),
         Column::Local => text::end(out, socket.local),
@@ -74,9 +77,29 @@ pub(super) fn cell(out: &mut Vec<u8>, column: Column, socket: &SocketSample, bes
     }
 }
 
+/// What each state is called, and how long that is.
+static STATES: [([u8; 16], usize); TcpState::COUNT] = {
+    let mut words = [([0; 16], 0); TcpState::COUNT];
+    let mut number = 0;
+    while number < words.len() {
+        let name = state(TcpState::ALL[number]).as_bytes();
+        let mut place = 0;
+        while place < name.len() {
+            words[number].0[place] = name[place];
+            place += 1;
+        }
+        words[number].1 = name.len();
+        number += 1;
+    }
+    words
+};
+
 /// Half-open requests are called as `ss` calls them.
-pub(super) fn state(state: TcpState) -> &'static str {
-    if state == TcpState::NewSynRecv { TcpState::SynRecv.name() } else { state.name() }
+pub(super) const fn state(state: TcpState) -> &'static str {
+    match state {
+        TcpState::NewSynRecv => TcpState::SynRecv.name(),
+        state => state.name(),
+    }
 }
 
 fn maybe(out: &mut Vec<u8>, value: Option<u64>) {

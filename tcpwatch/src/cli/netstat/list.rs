@@ -12,7 +12,8 @@ use super::json::{End, Json};
 use super::line::Beside;
 use super::order::First;
 use super::owners::Owners;
-use super::table::{SAMPLE, Style, Table};
+use super::plain;
+use super::table::{Layout, SAMPLE, Style, Table};
 use super::teller::Teller;
 use super::{Asked, Output, names};
 use crate::filter::{Filter, SocketFacts};
@@ -77,18 +78,21 @@ pub(super) fn list(
         None => wished(wish),
     };
     let is_json = asked.output != Output::Table;
-    let needs_owner = asked.needs_owner(teller);
-    let mut problems = Vec::new();
-    owners.begin();
-    if asked.looks_for_owners() && !teller.knows_owners() {
-        problems.extend(owners.look());
-    }
     let style = Style {
         columns,
         width: asked.columns.is_none().then_some(asked.width).flatten(),
         has_header: asked.has_header,
         is_coloured: asked.is_coloured,
     };
+    if asked.is_plain(teller) {
+        return plain::plain(asked, style, teller, out);
+    }
+    let needs_owner = asked.needs_owner(teller);
+    let mut problems = Vec::new();
+    owners.begin();
+    if asked.looks_for_owners() && !teller.knows_owners() {
+        problems.extend(owners.look());
+    }
     let called = teller.names();
     let mut met = Met { problems, ..Met::default() };
     let mut sink = if is_json {
@@ -163,7 +167,7 @@ impl Sink<'_> {
         let Self::Waiting { out, style, first } = self else { return Ok(()) };
         let Some(out) = out.take() else { return Ok(()) };
         let sample = first.iter().map(|socket| (socket, beside(owners, names, socket)));
-        let mut table = Table::new(out, style.clone(), &sample);
+        let mut table = Table::new(out, Layout::new(style.clone(), &sample));
         for socket in &*first {
             table.row(socket, beside(owners, names, socket))?;
         }

@@ -11,6 +11,7 @@ mod names;
 mod namespace;
 mod order;
 mod owners;
+mod plain;
 mod table;
 mod teller;
 mod text;

@@ -6,6 +6,7 @@ use tcpwatch_common::TcpState;
 
 use super::columns::{Column, fit};
 use super::line::{self, Beside};
+use super::text::spaces;
 use crate::sample::SocketSample;
 
 /// Sockets that are looked at before the first line is written.
@@ -25,19 +26,15 @@ pub(super) struct Style {
     pub(super) is_coloured: bool,
 }
 
-/// Writes lines.
-pub(super) struct Table<'a> {
-    out: &'a mut dyn Write,
+/// How a table looks.
+pub(super) struct Layout {
     style: Style,
     columns: Vec<(Column, usize)>,
-    block: Vec<u8>,
-    spare: Vec<u8>,
 }
 
-impl<'a> Table<'a> {
-    /// Lays out by a few of the sockets, and writes the header.
+impl Layout {
+    /// Lays out by a few of the sockets.
     pub(super) fn new<'b>(
-        out: &'a mut dyn Write,
         style: Style,
         sample: &(impl Iterator<Item = (&'b SocketSample, Beside<'b>)> + Clone),
     ) -> Self {
@@ -59,59 +56,73 @@ impl<'a> Table<'a> {
             |column: Column| widths.iter().find(|(one, _)| *one == column).map_or(0, |(_, width)| *width);
         let shown = fit(style.columns.clone(), style.width.unwrap_or(usize::MAX / 2), of);
         let columns: Vec<(Column, usize)> = shown.into_iter().map(|column| (column, of(column))).collect();
-        let mut table = Self { out, style, columns, block: Vec::with_capacity(BLOCK + 4096), spare };
-        if table.style.has_header {
-            table.header();
-        }
-        table
+        Self { style, columns }
     }
 
-    fn header(&mut self) {
+    /// Appends the header, if there is to be one.
+    pub(super) fn header(&self, out: &mut Vec<u8>) {
+        if !self.style.has_header {
+            return;
+        }
         for (place, (column, width)) in self.columns.iter().enumerate() {
-            pad(
-                &mut self.block,
-                place,
-                self.columns.len(),
-                *width,
-                column.is_right(),
-                column.name().as_bytes(),
-            );
+            pad(out, place, self.columns.len(), *width, column.is_right(), column.name().as_bytes());
         }
-        self.block.push(b'\n');
+        out.push(b'\n');
     }
 
-    /// Writes a socket's line.
-    pub(super) fn row(&mut self, socket: &SocketSample, beside: Beside<'_>) -> io::Result<()> {
+    /// Appends a socket's line.
+    pub(super) fn row(&self, out: &mut Vec<u8>, socket: &SocketSample, beside: Beside<'_>) {
         let count = self.columns.len();
         let colour = if self.style.is_coloured { colour(socket.state) } else { "" };
         for (place, (column, width)) in self.columns.iter().enumerate() {
             let is_last = place + 1 == count;
             if place > 0 {
-                self.block.push(b' ');
+                out.push(b' ');
             }
             let is_coloured = *column == Column::State && !colour.is_empty();
             if is_coloured {
-                self.block.extend_from_slice(colour.as_bytes());
+                out.extend_from_slice(colour.as_bytes());
             }
-            let cell = self.block.len();
-            line::cell(&mut self.block, *column, socket, beside);
-            let length = line::width(&self.block[cell..]);
+            let cell = out.len();
+            line::cell(out, *column, socket, beside);
+            let length = if column.is_plain() { out.len() - cell } else { line::width(&out[cell..]) };
             let missing = width.saturating_sub(length);
             if is_coloured {
-                self.block.extend_from_slice(b"\x1b[0m");
+                out.extend_from_slice(b"\x1b[0m");
             }
             if column.is_right() && missing > 0 {
                 // Shift the cell to the right: it is a few bytes.
-                self.spare.clear();
-                self.spare.extend_from_slice(&self.block[cell..]);
-                self.block.truncate(cell);
-                spaces(&mut self.block, missing);
-                self.block.extend_from_slice(&self.spare);
+                let end = out.len();
+                spaces(out, missing);
+                for place in (cell..end).rev() {
+                    out.swap(place, place + missing);
+                }
             } else if !is_last {
-                spaces(&mut self.block, missing);
+                spaces(out, missing);
             }
         }
-        self.block.push(b'\n');
+        out.push(b'\n');
+    }
+}
+
+/// Writes lines.
+pub(super) struct Table<'a> {
+    out: &'a mut dyn Write,
+    layout: Layout,
+    block: Vec<u8>,
+}
+
+impl<'a> Table<'a> {
+    /// Begins with the header.
+    pub(super) fn new(out: &'a mut dyn Write, layout: Layout) -> Self {
+        let mut block = Vec::with_capacity(BLOCK + 4096);
+        layout.header(&mut block);
+        Self { out, layout, block }
+    }
+
+    /// Writes a socket's line.
+    pub(super) fn row(&mut self, socket: &SocketSample, beside: Beside<'_>) -> io::Result<()> {
+        self.layout.row(&mut self.block, socket, beside);
         if self.block.len() >= BLOCK { self.flush() } else { Ok(()) }
     }
 
@@ -133,16 +144,6 @@ fn pad(out: &mut Vec<u8>, place: usize, count: usize, width: usize, is_right: bo
     out.extend_from_slice(cell);
     if !is_right && place + 1 < count {
         spaces(out, missing);
-    }
-}
-
-fn spaces(out: &mut Vec<u8>, count: usize) {
-    const SPACES: [u8; 64] = [b' '; 64];
-    let mut left = count;
-    while left > 0 {
-        let now = left.min(SPACES.len());
-        out.extend_from_slice(&SPACES[..now]);
-        left -= now;
     }
 }
 
@@ -219,8 +220,8 @@ mod tests {
             netns: None,
         };
         let mut out = Vec::new();
-        let mut table =
-            Table::new(&mut out, style, &sockets.iter().take(2).map(|socket| (socket, beside(socket))));
+        let layout = Layout::new(style, &sockets.iter().take(2).map(|socket| (socket, beside(socket))));
+        let mut table = Table::new(&mut out, layout);
         for socket in sockets {
             table.row(socket, beside(socket)).expect("writes to memory");
         }

@@ -19,7 +19,7 @@ use crate::host::netns::NetnsHandle;
 use crate::process::{Container, Process};
 use crate::question::MOST;
 use crate::sample::SocketSample;
-use crate::source::{Listing, Origin, Wanted};
+use crate::source::{Listing, Make, Origin, Wanted};
 
 /// Tells of sockets.
 pub(super) enum Teller {
@@ -114,6 +114,11 @@ impl Teller {
         !matches!(self, Self::Kernel { listing, .. } if listing.origin() == Origin::Netlink)
     }
 
+    /// Whether sockets come from the kernel, not one by one from a daemon.
+    pub(super) fn is_fast(&self) -> bool {
+        matches!(self, Self::Kernel { .. })
+    }
+
     /// Whether sockets of several network namespaces may be told.
     pub(super) fn tells_several(&self) -> bool {
         match self {
@@ -133,6 +138,18 @@ impl Teller {
             }
             Self::Daemon { .. } => Names::new(),
         }
+    }
+
+    /// Has something made of each socket, by several threads where that can be: see [`Listing::share`].
+    pub(super) fn share<T: Send>(
+        &mut self,
+        asked: &Asked,
+        make: &Make<'_, T>,
+        take: &mut dyn FnMut(&mut T) -> ControlFlow<()>,
+    ) -> Vec<String> {
+        let Self::Kernel { listing, chosen, .. } = self else { return Vec::new() };
+        let is_wanted = |handle: &NetnsHandle| chosen.has(handle) && asked.filter.admits_netns(handle.inode);
+        listing.share(&is_wanted, make, take)
     }
 
     /// Tells of each socket, until it is told to stop; what could not be looked at.

@@ -1,21 +1,37 @@
 //! Numbers, addresses and times as text, into a buffer that is used again and again: nothing is allocated for a socket.
+//!
+//! Copies have a fixed length and what is too much is cut off: a call to copy a few bytes takes longer than all the rest.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 /// Appends a number.
 pub(super) fn number(out: &mut Vec<u8>, mut value: u64) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + u8::try_from(value % 10).unwrap_or(0);
+    let count = value.checked_ilog10().map_or(1, |power| power as usize + 1);
+    let end = out.len() + count;
+    out.extend_from_slice(&[b'0'; 20]);
+    out.truncate(end);
+    for digit in out.iter_mut().rev().take(count) {
+        *digit = b'0' + (value % 10) as u8;
         value /= 10;
-        if value == 0 {
-            break;
-        }
     }
-    out.extend_from_slice(&digits[at..]);
+}
+
+/// Appends that many spaces.
+pub(super) fn spaces(out: &mut Vec<u8>, count: usize) {
+    const SPACES: [u8; 32] = [b' '; 32];
+    let end = out.len() + count;
+    while out.len() < end {
+        out.extend_from_slice(&SPACES);
+    }
+    out.truncate(end);
+}
+
+/// Appends a word of no more than sixteen characters.
+pub(super) fn word(out: &mut Vec<u8>, word: &[u8; 16], length: usize) {
+    let end = out.len() + length;
+    out.extend_from_slice(word);
+    out.truncate(end);
 }
 
 /// Appends an address with its port: `10.0.0.1:80`, `[::1]:80`.

@@ -330,3 +330,20 @@ fn reads_the_running_kernel() {
     assert_eq!(btf.tracepoint_args("inet_sock_set_state"), Some(3));
     assert_eq!(btf.tracepoint_args("no_such_tracepoint"), None);
 }
+
+#[test]
+fn names_of_any_length_are_told_from_those_that_begin_like_them() {
+    let names = ["a", "ab", "abcdef", "abcdefg", "abcdefgh", "abcdefghi", "abcdefghijkl"];
+    let mut blob = Blob::new();
+    let ids = names.map(|name| blob.refer(FUNC, name, 0));
+    // the last of all has nothing behind it
+    let structs = ["twice", "twice", "once"].map(|name| blob.fields(STRUCT, name, 0, &[]));
+    let btf = Btf::parse(blob.bytes()).unwrap();
+    for (name, id) in names.into_iter().zip(ids) {
+        assert_eq!(btf.function(name), Some(id), "{name}");
+    }
+    for name in ["", "b", "abc", "abcdefghij", "once"] {
+        assert_eq!(btf.function(name), None, "{name}");
+    }
+    assert_eq!((btf.only("once"), btf.only("twice"), btf.only("ab")), (Some(structs[2]), None, None));
+}

@@ -95,7 +95,7 @@ fn hold_family(tun: &Tun, n: usize, v6: bool) -> Held {
 
 /// Lifts the soft limit of open files, 1024 as a rule, to the hard one: each
 /// round of eleven sockets takes eight.
-fn raise_fd_limit() {
+pub fn raise_fd_limit() {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
         .expect("raise the open file limit");
