@@ -1,0 +1,25 @@
+//! What `deploy/` holds, made from the code: rules, their tests and pages cannot name what does not exist.
+//!
+//! Each file is put together here from [`tcpwatch::finding::Kind`], the explanations and `docs/metrics.md`, which a test
+//! of its own holds against `/metrics`. The tests compare them with the committed files. To renew those:
+//!
+//! ```text
+//! TCPWATCH_RENEW=1 cargo test -p tcpwatch --test deploy
+//! ```
+
+#![allow(
+    clippy::allow_attributes,
+    clippy::expect_used,
+    reason = "a test ends where something is not as it must be"
+)]
+
+mod alerts;
+mod committed;
+mod documented;
+mod examples;
+mod page;
+mod promql;
+mod recording;
+mod runbooks;
+mod text;
+mod yaml;
