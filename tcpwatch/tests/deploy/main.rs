@@ -7,12 +7,6 @@
 //! TCPWATCH_RENEW=1 cargo test -p tcpwatch --test deploy
 //! ```
 
-#![allow(
-    clippy::allow_attributes,
-    clippy::expect_used,
-    reason = "a test ends where something is not as it must be"
-)]
-
 mod alerts;
 mod committed;
 mod documented;

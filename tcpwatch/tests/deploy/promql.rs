@@ -86,8 +86,7 @@ pub fn named(expr: &str) -> Named {
             }
             continue;
         }
-        let before_list =
-            matches!(next, Some(Token::Name(next)) if LISTS[..2].contains(&next.as_str()));
+        let before_list = matches!(next, Some(Token::Name(next)) if LISTS[..2].contains(&next.as_str()));
         if next == Some(&Token::Sign('(')) || before_list || OPERATORS.contains(&name.as_str()) {
             continue;
         }

@@ -1,6 +1,7 @@
 //! `docs/runbooks/`: the explanation of each kind of finding as a page that alerts can link to.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::fs;
 
 use tcpwatch::explain::{self, Facts, Setting};
@@ -41,14 +42,15 @@ fn page(kind: Kind) -> String {
     for part in parts {
         let (heading, body) = part.split_once('\n').expect("a part has a text");
         if heading == LIVE {
-            text += &format!(
+            let _ = write!(
+                text,
                 "\n## On the host\n\n    tcpwatch findings --kind {name} --long\n    tcpwatch explain {name}\n\n\
                  The first tells what was found, whose it is, and the proof. The second shows this page with the \
                  host's own values; the times here are those of Linux' defaults.\n"
             );
         } else {
             assert!(!body.contains("unknown here"), "{name} asks for what has no default: {body}");
-            text += &format!("\n## {heading}\n{}\n", body.trim_end());
+            let _ = write!(text, "\n## {heading}\n{}\n", body.trim_end());
         }
     }
     text

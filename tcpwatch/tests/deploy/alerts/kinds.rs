@@ -76,10 +76,9 @@ fn alert(kind: Kind, metrics: &Metrics) -> Alert {
         ".\n\nWhat to do:\n{todo}\n\nThe proof: tcpwatch findings --kind {} --long --remote ",
         kind.name()
     ));
-    let description = description.label("instance").and(format!(
-        "\nThe explanation with the host's values: tcpwatch explain {} --remote ",
-        kind.name()
-    ));
+    let description = description
+        .label("instance")
+        .and(format!("\nThe explanation with the host's values: tcpwatch explain {} --remote ", kind.name()));
     Alert {
         name: name(kind),
         expr: format!("{METRIC}{{kind=\"{}\"}} > 0", kind.name()),

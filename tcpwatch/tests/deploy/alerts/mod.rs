@@ -51,7 +51,7 @@ fn file(metrics: &Metrics) -> String {
     );
     for (group, alerts) in groups(metrics) {
         let _ = write!(text, "  - name: {group}\n    rules:\n");
-        alerts.iter().for_each(|alert| text += &rule(alert));
+        text.extend(alerts.iter().map(rule));
     }
     text
 }

@@ -148,7 +148,9 @@ fn without_ebpf() -> Alert {
 }
 
 fn misses() -> Alert {
-    let lost = |instance, reason, values| series("tcpwatch_events_lost_total", instance, &[("reason", reason)], values);
+    let lost = |instance, reason, values| {
+        series("tcpwatch_events_lost_total", instance, &[("reason", reason)], values)
+    };
     Own {
         name: "TcpwatchMissesTransitions",
         expr: "increase(tcpwatch_events_lost_total{reason=\"missed\"}[15m]) > 0",
@@ -172,7 +174,9 @@ fn misses() -> Alert {
 }
 
 fn lacks_room() -> Alert {
-    let lost = |instance, reason, values| series("tcpwatch_events_lost_total", instance, &[("reason", reason)], values);
+    let lost = |instance, reason, values| {
+        series("tcpwatch_events_lost_total", instance, &[("reason", reason)], values)
+    };
     Own {
         name: "TcpwatchLacksRoom",
         expr: "increase(tcpwatch_events_lost_total{reason=~\"folded|untracked|listener\"}[15m]) > 0",
@@ -198,8 +202,9 @@ fn lacks_room() -> Alert {
 }
 
 fn drifts() -> Alert {
-    let drift =
-        |instance, counter, values| series("tcpwatch_reconciliation_drift", instance, &[("counter", counter)], values);
+    let drift = |instance, counter, values| {
+        series("tcpwatch_reconciliation_drift", instance, &[("counter", counter)], values)
+    };
     Own {
         name: "TcpwatchDrifts",
         expr: "tcpwatch_reconciliation_drift != 0 and changes(tcpwatch_reconciliation_drift[15m]) > 0",
