@@ -280,18 +280,19 @@ fn long_ticks() -> Alert {
         expr: "avg_over_time(tcpwatch_self_tick_seconds[5m]) > 0.5",
         hold: 300,
         severity: WARNING,
-        means: "Each look at the host takes more than half a second, where one is due every second: findings come late, \
+        means: "Each look at the host takes more than half a second, where by default one is due every second: findings come late, \
                 and tcpwatch needs half a processor",
         todo: "a longer --tick; /api/v1/status tells of very many namespaces, listeners or sockets.",
     }
     .alert(
         Text::new("a tick of tcpwatch takes ").value(" | humanizeDuration").and(" at ").label("instance"),
         fires_at(
-            300,
+            // Five samples make the average of twenty.
+            525 + 300,
             "2s",
             vec![
-                series("tcpwatch_self_tick_seconds", "db1:9717", &[], "2x60"),
-                series("tcpwatch_self_tick_seconds", "db2:9717", &[], "0.1x10 3 0.1x49"),
+                series("tcpwatch_self_tick_seconds", "db1:9717", &[], "0.1x30 2x40"),
+                series("tcpwatch_self_tick_seconds", "db2:9717", &[], "0.1x10 3 0.1x14 3 0.1x14 3 0.1x30"),
             ],
         ),
     )

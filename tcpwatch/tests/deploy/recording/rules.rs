@@ -4,6 +4,8 @@ use super::Rule;
 use crate::documented::Metrics;
 
 const DROPS: &str = "tcpwatch_listener_drops_total";
+/// The listeners that have series of their own: what the others add up to may fall, which a rate takes for a restart.
+const NAMED: &str = "tcpwatch_listener_drops_total{listen_addr!=\"other\"}";
 const LENGTH: &str = "tcpwatch_listener_accept_queue_length";
 const RETRANSMITS: &str = "tcpwatch_retransmits_total";
 
@@ -17,7 +19,8 @@ fn rate(metric: &str) -> String {
 
 /// Its rate by some of its labels. Those of the scrape stay, whatever they are.
 fn sum(metrics: &Metrics, metric: &str, kept: &[&str]) -> String {
-    format!("sum without ({}) ({})", metrics.labels_but(metric, kept), rate(metric))
+    let selector = if metric == DROPS { NAMED } else { metric };
+    format!("sum without ({}) ({})", metrics.labels_but(metric, kept), rate(selector))
 }
 
 /// How many there are, and how they begin.
@@ -140,7 +143,8 @@ fn listeners(metrics: &Metrics) -> Vec<Rule> {
         Rule {
             name: "instance_cause:tcpwatch_listener_drops:rate5m",
             expr: sum(metrics, DROPS, &["cause"]),
-            means: "Connection attempts that listeners dropped a second, by cause.",
+            means: "Connection attempts that listeners dropped a second, by cause. Those of listeners in \
+                    `other` are left out, as that may fall.",
             series: vec![
                 (
                     "tcpwatch_listener_drops_total{instance=\"a\",listen_addr=\"x\",cause=\"syn_queue\"}",
@@ -169,6 +173,10 @@ fn listeners(metrics: &Metrics) -> Vec<Rule> {
                 (
                     "tcpwatch_listener_drops_total{instance=\"a\",listen_addr=\"y\",cause=\"other\"}",
                     "0+30x60",
+                ),
+                (
+                    "tcpwatch_listener_drops_total{instance=\"a\",listen_addr=\"other\",cause=\"other\"}",
+                    "900-5x60",
                 ),
                 ("tcpwatch_listener_drops_unattributed_total{instance=\"a\"}", "0+15x60"),
             ],

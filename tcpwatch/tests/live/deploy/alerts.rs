@@ -97,7 +97,7 @@ fn knock(ns: &Netns, at: SocketAddr, stop: &AtomicBool) {
     });
 }
 
-/// Waits for an alert about a listener.
+/// Waits for an alert about a listener of this process. On a busy host the owner may be known later than the rest.
 fn wait_for_alert(
     webhook: &Webhook,
     name: &str,
@@ -107,7 +107,10 @@ fn wait_for_alert(
     wait_for(name, || {
         webhook.delivered().into_iter().find(|one| {
             let labels = &one.alert["labels"];
-            labels["alertname"] == name && labels["listen_addr"] == at.to_string() && is_it(one)
+            labels["alertname"] == name
+                && labels["listen_addr"] == at.to_string()
+                && labels["process"] == own_name()
+                && is_it(one)
         })
     })
 }
