@@ -11,17 +11,34 @@ pub struct Package {
     name: &'static str,
     /// The package is there when all of these are.
     programs: &'static [&'static str],
+    /// What it would start by itself: tests want the program, not the service.
+    service: Option<&'static str>,
+}
+
+impl Package {
+    const fn new(name: &'static str, programs: &'static [&'static str]) -> Self {
+        Self { name, programs, service: None }
+    }
+
+    const fn with_service(self, service: &'static str) -> Self {
+        Self { service: Some(service), ..self }
+    }
 }
 
 /// What the live tests call beside tcpwatch.
-pub const TEST: &[Package] = &[Package { name: "iproute2", programs: &["ip", "nstat", "ss"] }];
+pub const TEST: &[Package] = &[
+    Package::new("iproute2", &["ip", "nstat", "ss"]),
+    Package::new("prometheus", &["prometheus", "promtool"]).with_service("prometheus"),
+    Package::new("prometheus-alertmanager", &["prometheus-alertmanager", "amtool"])
+        .with_service("prometheus-alertmanager"),
+];
 
 /// What boots other kernels, beside `apt` and `dpkg-deb`, which are part of every Debian.
 pub const VM: &[Package] = &[
-    Package { name: "qemu-system-x86", programs: &["qemu-system-x86_64"] },
-    Package { name: "busybox-static", programs: &["busybox"] },
-    Package { name: "xz-utils", programs: &["xz"] },
-    Package { name: "util-linux", programs: &["setpriv"] },
+    Package::new("qemu-system-x86", &["qemu-system-x86_64"]),
+    Package::new("busybox-static", &["busybox"]),
+    Package::new("xz-utils", &["xz"]),
+    Package::new("util-linux", &["setpriv"]),
 ];
 
 /// Installs those that are missing, if any; needs root for that.
@@ -30,7 +47,8 @@ pub fn install(packages: &[Package]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    let names = missing.join(" ");
+    let names: Vec<&str> = missing.iter().map(|package| package.name).collect();
+    let names = names.join(" ");
     ensure!(
         process::find("apt-get").is_some(),
         "these Debian packages, or what holds the same programs, are missing: {names}; \
@@ -45,12 +63,8 @@ pub fn install(packages: &[Package]) -> Result<()> {
     }
 }
 
-fn missing(packages: &[Package]) -> Vec<&'static str> {
-    packages
-        .iter()
-        .filter(|package| !package.programs.iter().all(|program| usable(program)))
-        .map(|package| package.name)
-        .collect()
+fn missing(packages: &[Package]) -> Vec<&Package> {
+    packages.iter().filter(|package| !package.programs.iter().all(|program| usable(program))).collect()
 }
 
 fn usable(program: &str) -> bool {
@@ -61,16 +75,33 @@ fn usable(program: &str) -> bool {
     }
 }
 
-fn apt_get(packages: &[&str]) -> Result<()> {
+/// Debian asks this script before it starts or restarts anything, and 101 is no. One that is there stays as it is.
+const START_NOTHING: &str = "\
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+    trap 'rm -f $policy' EXIT
+    printf '#!/bin/sh\\nexit 101\\n' >$policy && chmod 755 $policy || exit
+fi
+\"$@\"";
+
+fn apt_get(packages: &[&Package]) -> Result<()> {
     process::output(process::as_root("apt-get")?.args(["-q", "update"]))?;
-    process::output(
-        process::as_root("env")?
-            .args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "install", "-y"])
-            .arg("--no-install-recommends")
-            // Others may be installing something at this moment, too.
-            .args(["-o", "Acquire::Retries=3", "-o", "DPkg::Lock::Timeout=120"])
-            .args(packages),
-    )?;
+    let services: Vec<&str> = packages.iter().filter_map(|package| package.service).collect();
+    let mut install = process::as_root("env")?;
+    install.arg("DEBIAN_FRONTEND=noninteractive");
+    if !services.is_empty() {
+        install.args(["sh", "-c", START_NOTHING, "sh"]);
+    }
+    install
+        .args(["apt-get", "-q", "install", "-y", "--no-install-recommends"])
+        // Others may be installing something at this moment, too.
+        .args(["-o", "Acquire::Retries=3", "-o", "DPkg::Lock::Timeout=120"])
+        .args(packages.iter().map(|package| package.name));
+    process::output(&mut install)?;
+    if !services.is_empty() && process::find("systemctl").is_some() {
+        // Nor at the next boot.
+        process::output(process::as_root("systemctl")?.arg("disable").args(services))?;
+    }
     Ok(())
 }
 
@@ -80,8 +111,28 @@ mod tests {
 
     #[test]
     fn a_package_is_missing_with_any_of_its_programs() {
-        let shell = Package { name: "shell", programs: &["sh"] };
-        let both = Package { name: "both", programs: &["sh", "no-such-program"] };
-        assert_eq!(missing(&[shell, both]), ["both"]);
+        let shell = Package::new("shell", &["sh"]);
+        let both = Package::new("both", &["sh", "no-such-program"]);
+        let packages = [shell, both];
+        assert_eq!(missing(&packages).iter().map(|package| package.name).collect::<Vec<_>>(), ["both"]);
+    }
+
+    #[test]
+    fn nothing_is_started_while_packages_are_installed() {
+        let folder = std::env::temp_dir().join(format!("tcpwatch-policy-{}", std::process::id()));
+        std::fs::create_dir(&folder).expect("make a folder");
+        let policy = folder.join("policy-rc.d");
+        let script = START_NOTHING.replace("/usr/sbin/policy-rc.d", policy.to_str().expect("UTF-8"));
+        let asked = format!("{}; echo $?", policy.display());
+        let ask = || {
+            let mut command = std::process::Command::new("sh");
+            process::text(command.args(["-c", &script, "sh", "sh", "-c", &asked])).expect("it ends well")
+        };
+        assert_eq!(ask().trim(), "101");
+        assert!(!policy.exists(), "it is gone when all is installed");
+        std::fs::copy("/bin/true", &policy).expect("put one there");
+        assert_eq!(ask().trim(), "0", "one that was there is asked");
+        assert!(policy.exists(), "and stays");
+        std::fs::remove_dir_all(&folder).expect("remove the folder");
     }
 }

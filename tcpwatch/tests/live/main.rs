@@ -13,6 +13,7 @@ mod support;
 
 mod churn;
 mod daemon;
+mod deploy;
 mod facts;
 mod held;
 mod retire;

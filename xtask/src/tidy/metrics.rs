@@ -1,4 +1,6 @@
 //! Metrics that documents, dashboards and alerts name are metrics that tcpwatch serves.
+//!
+//! A recording rule names what it records `level:metric:operation`, the metric without the `_total` of its counter.
 
 use super::Violation;
 use super::tree::{File, Tree, has_extension};
@@ -20,7 +22,9 @@ pub fn check(tree: &Tree) -> Vec<Violation> {
     let mut violations = Vec::new();
     for file in tree.files.iter().filter(|file| names_metrics(&file.path)) {
         for (index, line) in file.text.lines().enumerate() {
-            for name in names(line).filter(|name| !is_served(&served, name)) {
+            let recorded =
+                |name: &str| is_recorded(line, name) && has_word(&served, &format!("{name}_total"));
+            for name in names(line).filter(|name| !is_served(&served, name) && !recorded(name)) {
                 violations.push(Violation {
                     path: file.path.clone(),
                     line: index + 1,
@@ -55,13 +59,19 @@ fn is_served(served: &str, name: &str) -> bool {
     group || has_word(served, name) || bases.any(|base| has_word(served, base))
 }
 
+/// Whether it is the middle of `level:metric:operation`.
+fn is_recorded(line: &str, name: &str) -> bool {
+    line.contains(&format!(":{name}:"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn unknown(path: &str, text: &str) -> Vec<usize> {
         let file = |path: &str, text: &str| File { path: path.into(), text: text.into() };
-        let served = file("tcpwatch/src/serve/metrics.rs", "\"tcpwatch_sockets\" \"tcpwatch_rtt_seconds\"");
+        let served = "\"tcpwatch_sockets\" \"tcpwatch_rtt_seconds\" \"tcpwatch_drops_total\"";
+        let served = file("tcpwatch/src/serve/metrics.rs", served);
         let tree = Tree { root: "/nowhere".into(), files: vec![served, file(path, text)] };
         check(&tree).into_iter().map(|violation| violation.line).collect()
     }
@@ -73,6 +83,13 @@ mod tests {
         assert_eq!(unknown("docs/metrics.md", text), [4, 5, 6, 7]);
         assert_eq!(unknown("deploy/rules/alerts.yaml", text), [4, 5, 6, 7]);
         assert!(unknown("README.md", text).is_empty());
+    }
+
+    #[test]
+    fn recorded_names_are_those_of_counters_that_are_served() {
+        let text = "instance:tcpwatch_drops:rate5m\ninstance:tcpwatch_sockets:sum\ntcpwatch_drops\n\
+            instance:tcpwatch_drop:rate5m\ninstance:tcpwatch_drops\n";
+        assert_eq!(unknown("docs/alerting.md", text), [3, 4, 5]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod explain;
 mod findings;
 mod generate;
 mod netstat;
-mod process;
+pub(crate) mod process;
 mod record;
 mod recorder;
 mod signals;
