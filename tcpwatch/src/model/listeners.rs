@@ -18,7 +18,7 @@ use crate::process::Process;
 use crate::sample::{ListenerSample, NamespaceSample, Sample, Sysctls};
 use changes::Pending;
 pub use changes::{Change, Changes, NamespaceChange, changes, find};
-pub use queues::{accept_full, syn_full, syn_limit};
+pub use queues::{accept_full, accept_stays_full, syn_full, syn_limit};
 pub use recent::{Recent, RecentService, recent};
 
 /// What was dropped, by cause: connections that were not made, at least not yet.

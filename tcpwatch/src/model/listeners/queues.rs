@@ -19,6 +19,12 @@ pub fn accept_full(listener: &ListenerSample) -> bool {
     listener.accept_queue > listener.accept_limit
 }
 
+/// Whether it is full, or was until a moment ago: an application that accepts one after the other leaves room for one
+/// until the next client comes.
+pub fn accept_stays_full(listener: &ListenerSample) -> bool {
+    listener.accept_queue > 0 && listener.accept_queue >= listener.accept_limit
+}
+
 /// Whether there is no room for another half-open request. Kernels before 6.1 take one less.
 pub fn syn_full(listener: &ListenerSample, sysctls: Option<&Sysctls>) -> bool {
     listener.syn_queue.zip(syn_limit(listener, sysctls)).is_some_and(|(length, limit)| length >= limit.max(1))
@@ -59,5 +65,14 @@ mod tests {
         let listener = |accept_queue| ListenerSample { accept_queue, accept_limit: 8, ..listener_at(1, 80) };
         assert!(!accept_full(&listener(8)));
         assert!(accept_full(&listener(9)));
+    }
+
+    #[test]
+    fn one_that_was_just_accepted_makes_a_queue_no_shorter() {
+        let listener =
+            |accept_queue, accept_limit| ListenerSample { accept_queue, accept_limit, ..listener_at(1, 80) };
+        let stays = |queue, limit| accept_stays_full(&listener(queue, limit));
+        assert_eq!([(9, 8), (8, 8), (7, 8)].map(|(queue, limit)| stays(queue, limit)), [true, true, false]);
+        assert_eq!([(1, 0), (0, 0)].map(|(queue, limit)| stays(queue, limit)), [true, false]);
     }
 }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::changes::{Changes, changes_with, find};
-use super::{Drops, accept_full, namespace, syn_full, syn_limit, sysctls};
+use super::{Drops, accept_full, accept_stays_full, namespace, syn_full, syn_limit, sysctls};
 use crate::model::Window;
 use crate::sample::{ListenerSample, Sample, Sysctls};
 
@@ -25,8 +25,8 @@ pub struct RecentService<'a> {
     pub synack_retransmits: u64,
     /// Samples in which an accept queue was full, and of how many.
     pub accept_full: (u64, u64),
-    /// Whether it was full in the last two of them.
-    pub accept_full_still: bool,
+    /// Whether it was full in the last two of them, or as good as.
+    accept_full_still: bool,
     accept_full_now: bool,
     /// The same of the SYN queue, as a number of samples.
     pub syn_full: (u64, u64),
@@ -124,27 +124,28 @@ impl<'a> RecentService<'a> {
     /// Whether the application accepts next to nothing: a queue stays full, or all that was made is still in it.
     pub fn is_stalled(&self) -> bool {
         let waiting: u64 = self.members.iter().map(|member| member.accept_queue).sum();
-        let is_full = self.members.iter().any(|member| accept_full(member));
+        let is_full = self.members.iter().any(|member| accept_stays_full(member));
         self.accept_full_still || (is_full && self.made.is_some_and(|made| made <= waiting))
     }
 }
 
 impl Recent<'_> {
     fn look(&mut self, sample: &Sample) {
-        let mut seen: BTreeMap<(u64, SocketAddr), (bool, bool)> = BTreeMap::new();
+        let mut seen: BTreeMap<(u64, SocketAddr), [bool; 3]> = BTreeMap::new();
         for listener in &sample.listeners {
-            let (accept, syn) = seen.entry((listener.netns, listener.local)).or_default();
+            let [accept, stays, syn] = seen.entry((listener.netns, listener.local)).or_default();
             *accept |= accept_full(listener);
+            *stays |= accept_stays_full(listener);
             // Most queues are empty, and settings are looked for in all namespaces.
             *syn |= listener.syn_queue != Some(0) && syn_full(listener, sysctls(sample, listener.netns));
         }
-        for (key, (accept, syn)) in seen {
+        for (key, [accept, stays, syn]) in seen {
             if let Some(service) = self.services.get_mut(&key) {
                 let count = |(full, all): (u64, u64), is: bool| (full + u64::from(is), all + 1);
                 let was_full = service.accept_full_now;
                 service.accept_full = count(service.accept_full, accept);
-                service.accept_full_still = accept && was_full;
-                service.accept_full_now = accept;
+                service.accept_full_still = stays && was_full;
+                service.accept_full_now = stays;
                 service.syn_full = count(service.syn_full, syn);
             }
         }
