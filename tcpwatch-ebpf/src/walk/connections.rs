@@ -219,6 +219,10 @@ fn number(into: &mut u64, socket: Object, field: Field) {
     unsafe { write_volatile(into, socket.load(field)) }
 }
 
+#[expect(
+    clippy::cast_ptr_alignment,
+    reason = "the record begins with the addresses, so they are aligned as it is"
+)]
 #[inline(always)]
 fn addresses(told: &mut Short, socket: Object, address: u64) {
     if socket.load::<u16>(Field::Family) == AF_INET6 {
