@@ -107,8 +107,9 @@ fn turns() -> [Vec<String>; 4] {
     [turn(1, ALONE), waiting, turn(3, WORKING), turn(1, HEAVY)]
 }
 
-const ALONE: &[&str] = &["churn::", "retire::", "transitions::", "held::", "support::"];
-const WORKING: &[&str] = &["pressure::"];
+const ALONE: &[&str] =
+    &["churn::", "retire::", "transitions::", "held::", "support::", "a_recording_has_a_time_line"];
+const WORKING: &[&str] = &["pressure::", "a_path_that_loses"];
 const HEAVY: &[&str] = &["flooded::", "heavy"];
 
 /// Integration tests that are no live tests. Cargo can only be told which to run, not which to leave out.

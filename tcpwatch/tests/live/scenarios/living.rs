@@ -227,7 +227,8 @@ fn a_path_that_loses_segments() {
             );
         }
     });
-    assert!(lost >= 50, "{lost} lost");
+    // After a timeout more is sent again than was lost.
+    assert!(lost >= 20, "{lost} lost");
 }
 
 #[test]
