@@ -26,10 +26,11 @@ pub struct Process {
 /// `nginx (pid 4711)`, as much of it as is known.
 impl fmt::Display for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ended = if self.exited { ", which has ended" } else { "" };
-        match &self.command {
-            Some(command) => write!(f, "{command} (pid {}{ended})", self.pid),
-            None => write!(f, "the process {}{ended}", self.pid),
+        match (&self.command, self.exited) {
+            (Some(command), false) => write!(f, "{command} (pid {})", self.pid),
+            (Some(command), true) => write!(f, "{command} (pid {}, which has ended)", self.pid),
+            (None, false) => write!(f, "the process {}", self.pid),
+            (None, true) => write!(f, "the process {} (which has ended)", self.pid),
         }
     }
 }

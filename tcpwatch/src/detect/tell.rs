@@ -208,6 +208,9 @@ mod tests {
         assert_eq!(whom(Some(&named("web"))), "web (pid 4711)");
         assert_eq!(who(Some(&named("web"))), "web (pid 4711)");
         assert_eq!(who(Some(&Process { command: None, ..named("") })), "the process 4711");
-        assert_eq!(who(Some(&Process { exited: true, ..named("web") })), "web (pid 4711, which has ended)");
+        let ended = |process| Process { exited: true, ..process };
+        assert_eq!(who(Some(&ended(named("web")))), "web (pid 4711, which has ended)");
+        let unnamed = Process { command: None, ..named("") };
+        assert_eq!(who(Some(&ended(unnamed))), "the process 4711 (which has ended)");
     }
 }

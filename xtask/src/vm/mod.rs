@@ -18,6 +18,7 @@ mod version;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -73,23 +74,25 @@ pub fn run(cache: &Path, suites: &[String], payload: &Payload<'_>) -> Result<Vec
     let logs = cache.join("logs");
     fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
 
-    // Preparing takes turns at apt; the guests have one processor each and run side by side.
+    // Preparing takes turns at apt; the guests have one processor each and run side by side. The newest take longest.
     let guests: Vec<Guest> =
         suites.iter().map(|suite| Guest::prepare(cache, suite, payload, &logs)).collect();
-    let mut outcomes = Vec::new();
-    for together in guests.chunks(AT_ONCE) {
-        std::thread::scope(|scope| {
-            let running: Vec<_> =
-                together.iter().map(|guest| scope.spawn(|| guest.run(payload.timeout))).collect();
-            for guest in running {
-                let outcome =
-                    guest.join().map_err(|_| anyhow::anyhow!("a thread that ran a guest panicked"))?;
-                outcomes.push(outcome?);
-            }
-            Ok::<_, anyhow::Error>(())
-        })?;
-    }
-    Ok(outcomes)
+    let waiting = Mutex::new((0..guests.len()).collect::<Vec<_>>());
+    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    let work = || -> Result<Vec<(usize, Outcome)>> {
+        std::iter::from_fn(next).map(|at| Ok((at, guests[at].run(payload.timeout)?))).collect()
+    };
+    let mut outcomes = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(work)).collect();
+        let mut outcomes = Vec::new();
+        for worker in workers {
+            let done = worker.join().map_err(|_| anyhow::anyhow!("a thread that ran guests panicked"))?;
+            outcomes.extend(done?);
+        }
+        anyhow::Ok(outcomes)
+    })?;
+    outcomes.sort_by_key(|(at, _)| *at);
+    Ok(outcomes.into_iter().map(|(_, outcome)| outcome).collect())
 }
 
 /// Guests that run at the same time.

@@ -87,7 +87,7 @@ pub fn commands() -> Vec<String> {
     names
 }
 
-fn help(command: Option<&str>) -> String {
+pub fn help(command: Option<&str>) -> String {
     let mut args: Vec<&str> = command.into_iter().collect();
     args.push("--help");
     let ended = output(&args);
@@ -96,7 +96,7 @@ fn help(command: Option<&str>) -> String {
 }
 
 /// The commands below `Examples:`, without what is said of them.
-fn examples(help: &str) -> Vec<String> {
+pub fn examples(help: &str) -> Vec<String> {
     let (_, block) = help.split_once("\nExamples:\n").unwrap_or_else(|| panic!("no examples in {help}"));
     let lines = block.lines().take_while(|line| !line.is_empty());
     let found: Vec<String> = lines

@@ -6,6 +6,7 @@ mod config;
 mod examples;
 mod explain;
 mod findings;
+mod flags;
 mod generate;
 mod netstat;
 pub(crate) mod process;
