@@ -48,12 +48,16 @@ fn measure(effort: Effort, programs: &[(&'static str, i32)]) -> Result<Vec<(&'st
         eprintln!("per event, round {} of {}", round + 1, effort.rounds);
         let before = stats();
         churn::churn(effort.seconds)?;
-        for ((before, after), costs) in before.iter().zip(stats()).zip(&mut costs) {
+        for ((before, after), (costs, (name, _))) in
+            before.iter().zip(stats()).zip(costs.iter_mut().zip(programs))
+        {
             let runs = after.runs - before.runs;
             // Less is noise.
             if runs >= 1000 {
                 #[expect(clippy::cast_precision_loss, reason = "a ratio")]
-                costs.push((after.nanoseconds - before.nanoseconds) as f64 / runs as f64);
+                let cost = (after.nanoseconds - before.nanoseconds) as f64 / runs as f64;
+                eprintln!("{name}: {cost:.0} ns");
+                costs.push(cost);
             }
         }
     }
