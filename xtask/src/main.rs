@@ -8,6 +8,7 @@
 mod bench;
 mod build;
 mod ci;
+mod demo;
 mod elf;
 mod packages;
 mod process;
@@ -31,6 +32,7 @@ Usage: cargo xtask <COMMAND>
   build           build the static release binary, target/dist/tcpwatch
   run [ARGS…]     build, then start `tcpwatch run ARGS` as root
   test [FILTER…]  run the unit tests and the live tests, these as root
+  demo            show a leak from its first connection to the alert, with a real Prometheus
   bench [ARGS…]   measure what watching costs, as root
   vm [SUITE…]     run the live tests on the kernels of Debian suites, under QEMU
   tidy            check the rules between the modules, the links and the metric names
@@ -84,6 +86,8 @@ fn dispatch(command: &str, args: &[String]) -> Option<Result<()>> {
         "test" if names => Some(test::test(project, args)),
         "bench" => Some(bench::bench(project, args)),
         "vm" if names => Some(vm::command::live(project, args)),
+        "demo" if args.is_empty() => Some(demo::demo(project)),
+        demo::SERVER if args.is_empty() => Some(demo::play_server()),
         "tidy" if args.is_empty() => Some(tidy::tidy(project)),
         "ci" if args.is_empty() => Some(ci::ci(project)),
         _ => None,
