@@ -49,7 +49,8 @@ pub fn start(folder: &Path) -> Result<Part> {
 pub fn visit(server: IpAddr) -> Result<()> {
     let address = SocketAddr::from((server, PORT));
     let connect = || {
-        let tries = std::iter::repeat_with(|| TcpStream::connect(address).inspect_err(|_| thread::sleep(PAUSE)));
+        let tries =
+            std::iter::repeat_with(|| TcpStream::connect(address).inspect_err(|_| thread::sleep(PAUSE)));
         tries.take(250).find_map(Result::ok).with_context(|| format!("nobody listens at {address}"))
     };
     for _ in 0..CONNECTIONS {

@@ -74,7 +74,10 @@ impl<'a> Stage<'a> {
     }
 
     fn play(&self) -> Result<()> {
-        println!("\nA leak, from the first connection to the alert. Logs are in {}.\n", self.folder.display());
+        println!(
+            "\nA leak, from the first connection to the alert. Logs are in {}.\n",
+            self.folder.display()
+        );
         let alerts = webhook::listen(WEBHOOK)?;
         let parts = [self.daemon()?, self.alertmanager()?, self.prometheus()?];
 

@@ -51,7 +51,12 @@ pub fn folder(project: &Project) -> Result<PathBuf> {
 }
 
 /// Copies a file of `deploy/prometheus` with other values at lines that begin with these keys; each has to be there.
-pub fn adapt(project: &Project, folder: &std::path::Path, name: &str, changes: &[(&str, &str)]) -> Result<()> {
+pub fn adapt(
+    project: &Project,
+    folder: &std::path::Path,
+    name: &str,
+    changes: &[(&str, &str)],
+) -> Result<()> {
     let path = project.root.join("deploy/prometheus").join(name);
     let text = String::from_utf8_lossy(&process::read(&path)?).into_owned();
     let text = changed(&text, changes).with_context(|| format!("cannot adapt {}", path.display()))?;

@@ -30,13 +30,13 @@ const FILES: [(&str, &str); 4] = [
 ];
 
 /// Writes the archive for one kernel and one payload to `image`.
-pub fn write(image: &Path, kernel: &Kernel, payload: &Payload<'_>) -> Result<()> {
+pub fn write(image: &Path, suite: &str, kernel: &Kernel, payload: &Payload<'_>) -> Result<()> {
     let file = File::create(image).with_context(|| format!("cannot create {}", image.display()))?;
-    fill(BufWriter::new(file), kernel, payload)
+    fill(BufWriter::new(file), suite, kernel, payload)
         .with_context(|| format!("cannot build the initramfs {}", image.display()))
 }
 
-fn fill(out: impl Write, kernel: &Kernel, payload: &Payload<'_>) -> Result<()> {
+fn fill(out: impl Write, suite: &str, kernel: &Kernel, payload: &Payload<'_>) -> Result<()> {
     let mut archive = Archive::new(out);
     for directory in DIRECTORIES {
         archive.directory(directory)?;
@@ -61,7 +61,7 @@ fn fill(out: impl Write, kernel: &Kernel, payload: &Payload<'_>) -> Result<()> {
     for (host, guest) in payload.files {
         add(&mut archive, host, guest, payload)?;
     }
-    let command = format!("{}\n", payload.command);
+    let command = format!("{}\n", (payload.command)(suite));
     archive.file("/command", 0o644, command.as_bytes())?;
     archive.finish()?;
     Ok(())

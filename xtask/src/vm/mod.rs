@@ -29,9 +29,9 @@ pub use tools::busybox;
 pub struct Payload<'a> {
     /// Files to copy: path on this machine, absolute path in the guest.
     pub files: &'a [(PathBuf, String)],
-    /// Shell line run as a child of the guest's `/init`. The shell is busybox
-    /// and prefers its own applets: name a program of yours by its full path.
-    pub command: &'a str,
+    /// Shell line for a suite, run as a child of the guest's `/init`. The shell is
+    /// busybox and prefers its own applets: name a program of yours by its full path.
+    pub command: &'a (dyn Fn(&str) -> String + Sync),
     /// How long the command may run, counted from the start of user space.
     pub timeout: Duration,
 }
@@ -110,7 +110,7 @@ impl Guest {
         let prepare = || {
             let kernel = kernels::prepare(cache, suite)?;
             let image = cache.join(format!("initramfs-{suite}.cpio"));
-            initramfs::write(&image, &kernel, payload)?;
+            initramfs::write(&image, suite, &kernel, payload)?;
             Ok((kernel, image))
         };
         Self { suite: suite.to_owned(), log: logs.join(format!("{suite}.log")), image: prepare() }
