@@ -32,6 +32,7 @@ const RULES: &[Rule] = &[
     Rule {
         name: "prometheus",
         words: &["prometheus"],
+        within: &["tcpwatch"],
         except: &["tcpwatch/src/serve/metrics"],
         why: "only serve::metrics knows the metrics library",
         ..BASE
@@ -67,6 +68,7 @@ const RULES: &[Rule] = &[
     Rule {
         name: "json",
         words: &["serde_json"],
+        within: &["tcpwatch"],
         except: &[
             "tcpwatch/src/view",
             "tcpwatch/src/record",
