@@ -2,9 +2,11 @@
 //!
 //! Signals come first, so that none ends the daemon half-way with something left behind; then the listener, so that a
 //! taken port is found out before anything is attached. Privileges go as soon as everything is attached and before any
-//! other thread starts.
+//! other thread starts. Between the programs, of which some take a second to load, signals are looked for.
 
+mod inform;
 mod local;
+mod notify;
 mod recording;
 
 use std::future::Future;
@@ -24,14 +26,18 @@ use crate::detect::{self, Detectors, Findings};
 use crate::feed::{Feed, Publisher, Wake, feed};
 use crate::finding::Finding;
 use crate::host::{caps, process};
-use crate::kernel::Options;
+use crate::kernel::{LoadError, Options};
 use crate::model::Model;
 use crate::serve::{self, Own, SelfUsage};
 use crate::source::{self, Fallback, Live, Source, SourceError};
 pub use local::DEFAULT_SOCKET;
 use local::Local;
+use notify::Manager;
 pub(crate) use recording::start;
 use recording::{RareFacts, Recording};
+
+/// How long signals are looked for between two programs.
+const MOMENT: Duration = Duration::from_millis(1);
 
 /// What the daemon is asked to do.
 #[derive(Debug)]
@@ -64,22 +70,27 @@ pub fn run<S>(settings: &Settings, stop: impl FnOnce() -> Result<S>) -> Result<(
 where
     S: Future<Output = ()> + Send + 'static,
 {
-    // It has no thread but this one, which does not run it before everything is attached: signals wait until then.
+    // It has no thread but this one, which does not run it before everything is attached, but to look for signals.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("start the asynchronous runtime")?;
-    let shutdown = {
+    let manager = Arc::new(Manager::of_environment(settings.tick));
+    let mut shutdown = {
         let _inside = runtime.enter();
-        follow_hangups(Arc::clone(&settings.config))?;
-        stop()?
+        follow_hangups(Arc::clone(&settings.config), Arc::clone(&manager))?;
+        Box::pin(stop()?)
+    };
+    let mut stopped = || {
+        runtime.block_on(async { tokio::time::timeout(MOMENT, shutdown.as_mut()).await.is_ok() })
     };
     let listener = bind(settings.listen)?;
     let address = listener.local_addr().context("read the address that was bound")?;
     let (local, _file) = bind_local(&settings.socket)?.map(Local::into_parts).unzip();
     let started = Instant::now();
     let rare = RareFacts::default();
-    let source = open(settings, &rare)?;
+    manager.status("loading the eBPF programs");
+    let Some((source, by)) = open(settings, &rare, &mut stopped)? else { return Ok(()) };
     log::info!("ready after {:.1} s, listening on http://{address}", started.elapsed().as_secs_f64());
     drop_privileges();
     let (publisher, feed) = feed();
@@ -89,7 +100,10 @@ where
         .name("sampler".into())
         .spawn(move || sample(source, &publisher, tick, &config, recording))
         .context("start the sampling thread")?;
+    let watching = format!("watching through {by}, listening on http://{address}");
+    runtime.spawn(inform::inform(Arc::clone(&manager), feed.clone(), watching));
     let served = runtime.block_on(serve_until(listener, local, feed.clone(), shutdown));
+    manager.stopping();
     feed.stop();
     // A panic there has been reported by its own thread.
     let sampled = sampler.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the sampling thread panicked")));
@@ -117,19 +131,24 @@ fn bind_local(socket: &Socket) -> Result<Option<Local>> {
     }
 }
 
-/// The live kernel, or the best that can be had instead, loudly.
-fn open(settings: &Settings, rare: &RareFacts) -> Result<Box<dyn Source>> {
+/// The live kernel, or the best that can be had instead, loudly; and by what it watches. `None` if it was stopped.
+fn open(
+    settings: &Settings,
+    rare: &RareFacts,
+    stopped: &mut dyn FnMut() -> bool,
+) -> Result<Option<(Box<dyn Source>, &'static str)>> {
     if !settings.netlink_only {
         let rare = rare.clone();
         let on_event = move |event: &Event| {
             log_grave(event);
             rare.push(event);
         };
-        match Live::open(&settings.kernel, on_event) {
+        match Live::open_unless(&settings.kernel, on_event, stopped) {
             Ok(live) => {
                 log_losses(&live);
-                return Ok(Box::new(live));
+                return Ok(Some((Box::new(live), "eBPF")));
             }
+            Err(SourceError::Load(LoadError::Stopped)) => return Ok(None),
             Err(error) => log::error!(
                 "no eBPF: {}. Going on with netlink: numbers of sockets by state only, no transitions, \
                  durations, causes or owners. `tcpwatch doctor` says what would help",
@@ -137,7 +156,8 @@ fn open(settings: &Settings, rare: &RareFacts) -> Result<Box<dyn Source>> {
             ),
         }
     }
-    Ok(Box::new(Fallback::open().context("open the fallback source")?))
+    let fallback = Fallback::open().context("open the fallback source")?;
+    Ok(Some((Box::new(fallback), "netlink, which tells little")))
 }
 
 fn log_losses(live: &Live) {
@@ -261,11 +281,13 @@ fn report_once(error: &SourceError, failing: &mut bool) {
 }
 
 /// Reads the configuration again at each SIGHUP, until the runtime ends.
-fn follow_hangups(config: Arc<Config>) -> Result<()> {
+fn follow_hangups(config: Arc<Config>, manager: Arc<Manager>) -> Result<()> {
     let mut hangup = signal(SignalKind::hangup()).context("listen for SIGHUP")?;
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {
-            reload(&config);
+            manager.reloading();
+            let problem = reload(&config);
+            manager.reloaded(problem.as_deref());
         }
     });
     Ok(())
@@ -284,15 +306,20 @@ async fn serve_until(
     serve::serve(listener, local, feed, own, shutdown).await.context("serve HTTP")
 }
 
-/// What a new configuration changes takes effect at the next tick.
-fn reload(config: &Config) {
+/// What a new configuration changes takes effect at the next tick. What is wrong with it, if anything.
+fn reload(config: &Config) -> Option<String> {
     match (config.path(), config.reload()) {
         (None, _) => {
             log::info!("SIGHUP: there is no configuration file to read again; give one with --config");
         }
         (Some(path), Ok(())) => log::info!("the configuration {} was read again", path.display()),
-        (Some(_), Err(error)) => log::error!("{}; the old configuration stays", causes(&error)),
+        (Some(_), Err(error)) => {
+            let problem = format!("{}; the old configuration stays", causes(&error));
+            log::error!("{problem}");
+            return Some(problem);
+        }
     }
+    None
 }
 
 fn self_usage() -> SelfUsage {

@@ -106,6 +106,11 @@ impl Feed {
         self.latest.borrow().as_ref().map(|latest| Arc::clone(&latest.report))
     }
 
+    /// Waits for a report that was not waited for yet; false if there will be none.
+    pub async fn next(&mut self) -> bool {
+        self.latest.changed().await.is_ok()
+    }
+
     /// What is wrong by the latest report, or by one a moment younger; `None` before the first.
     pub fn findings(&self) -> Option<Arc<Findings>> {
         self.latest.borrow().as_ref().map(|latest| Arc::clone(&latest.findings))

@@ -144,16 +144,27 @@ impl ProgramStatus {
 }
 
 /// Loads and attaches every program that this kernel takes: first all are loaded, which takes long, then all are
-/// attached.
-pub(super) fn attach_all(ebpf: &mut Ebpf, btf: &Btf, is_preemptible: bool) -> Vec<ProgramStatus> {
+/// attached. `None` if it was stopped before the last was loaded.
+pub(super) fn attach_all(
+    ebpf: &mut Ebpf,
+    btf: &Btf,
+    is_preemptible: bool,
+    stopped: &mut dyn FnMut() -> bool,
+) -> Option<Vec<ProgramStatus>> {
     let more: &[Program] = if is_preemptible { &PREEMPTED } else { &[] };
     let programs = || PROGRAMS.iter().chain(more);
-    let loaded: Vec<_> = programs().map(|program| load(ebpf, btf, program)).collect();
+    let mut loaded = Vec::new();
+    for program in programs() {
+        if stopped() {
+            return None;
+        }
+        loaded.push(load(ebpf, btf, program));
+    }
     let attached = programs().zip(loaded).map(|(program, loaded)| {
         let attached = loaded.and_then(|fd| attach(ebpf, program).map(|()| fd));
         status(program, attached)
     });
-    attached.collect()
+    Some(attached.collect())
 }
 
 /// Loads and attaches one program.

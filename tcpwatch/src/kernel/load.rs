@@ -68,6 +68,8 @@ pub enum LoadError {
     Map { name: &'static str, source: MapError },
     #[error("the program {name}, which everything needs, cannot run: {error}")]
     Required { name: &'static str, error: String },
+    #[error("told to stop while the programs were loaded")]
+    Stopped,
 }
 
 pub(super) const HINT: &str = "it takes root, or CAP_BPF and CAP_PERFMON (CAP_SYS_ADMIN before Linux 5.8), \
@@ -90,6 +92,11 @@ pub struct Kernel {
 impl Kernel {
     /// Loads and attaches everything that this kernel allows.
     pub fn open(options: &Options) -> Result<Self, LoadError> {
+        Self::open_unless(options, &mut || false)
+    }
+
+    /// The same, which takes seconds; before each program `stopped` is asked whether to go on.
+    pub fn open_unless(options: &Options, stopped: &mut dyn FnMut() -> bool) -> Result<Self, LoadError> {
         raise_memlock();
         let types = Btf::load(Path::new(BTF_PATH))?;
         let (offsets, lost_fields) = offsets::resolve(&types)?;
@@ -99,7 +106,8 @@ impl Kernel {
         fill_rows(&mut ebpf, options.namespaces)?;
         let mut control = take_control(&mut ebpf)?;
         let is_preemptible = is_preemptible(&types);
-        let programs = attach::attach_all(&mut ebpf, &btf, is_preemptible);
+        let programs = attach::attach_all(&mut ebpf, &btf, is_preemptible, stopped);
+        let programs = programs.ok_or(LoadError::Stopped)?;
         for program in &programs {
             if let (None, Some(error)) = (program.lost, &program.error) {
                 return Err(LoadError::Required { name: program.name, error: error.clone() });

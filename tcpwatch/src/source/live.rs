@@ -20,7 +20,7 @@ use super::{Source, SourceError};
 use crate::host::netns::{NetnsHandle, within};
 use crate::host::owner::sees_host_pids;
 use crate::host::processes::Processes;
-use crate::kernel::{self, Counters, Kernel, Listeners, Options, Remotes, Ring};
+use crate::kernel::{self, Counters, Kernel, Listeners, LoadError, Options, Remotes, Ring};
 use crate::process::Process;
 use crate::sample::{
     Census, NamespaceSample, Plan, ProgramSample, RemoteSample, RingSample, Sample, SocketSample, SourceKind,
@@ -62,7 +62,16 @@ impl Live {
         options: &Options,
         on_event: impl FnMut(&Event) + Send + 'static,
     ) -> Result<Self, SourceError> {
-        let mut kernel = Kernel::open(options)?;
+        Self::open_unless(options, on_event, &mut || false)
+    }
+
+    /// The same, which takes seconds; between its parts `stopped` is asked whether to go on.
+    pub fn open_unless(
+        options: &Options,
+        on_event: impl FnMut(&Event) + Send + 'static,
+        stopped: &mut dyn FnMut() -> bool,
+    ) -> Result<Self, SourceError> {
+        let mut kernel = Kernel::open_unless(options, stopped)?;
         let counters = Counters::open(&mut kernel)?;
         let listeners = Listeners::open(&mut kernel)?;
         let remotes = Remotes::open(&mut kernel)?;
@@ -89,7 +98,7 @@ impl Live {
             buffer: String::new(),
             on_event: Box::new(on_event),
         };
-        live.settle()?;
+        live.settle(stopped)?;
         Ok(live)
     }
 
@@ -105,9 +114,12 @@ impl Live {
 
     /// Walks the sockets of every namespace found so far. Sockets that no event has told of yet are met here, the
     /// others at their first event; each is counted once.
-    fn settle(&mut self) -> Result<(), SourceError> {
+    fn settle(&mut self, stopped: &mut dyn FnMut() -> bool) -> Result<(), SourceError> {
         let handles = self.namespaces.all().to_vec();
         for (number, handle) in handles.iter().enumerate() {
+            if stopped() {
+                return Err(LoadError::Stopped.into());
+            }
             log::debug!(
                 "meeting the sockets of network namespace {} ({} of {})",
                 handle.inode,
