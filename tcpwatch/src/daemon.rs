@@ -6,6 +6,7 @@
 
 mod local;
 mod recording;
+mod reload;
 
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
@@ -16,7 +17,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use tcpwatch_common::event::{Event, Kind};
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::causes::causes;
 use crate::config::Config;
@@ -48,6 +48,8 @@ pub struct Settings {
     pub record_directory: Option<PathBuf>,
     /// Read again at SIGHUP.
     pub config: Arc<Config>,
+    /// Read it again when it has changed, too.
+    pub watch_config: bool,
 }
 
 /// Whether the daemon has a Unix socket, and where.
@@ -71,7 +73,7 @@ where
         .context("start the asynchronous runtime")?;
     let shutdown = {
         let _inside = runtime.enter();
-        follow_hangups(Arc::clone(&settings.config))?;
+        reload::follow(&settings.config, settings.watch_config)?;
         stop()?
     };
     let listener = bind(settings.listen)?;
@@ -84,12 +86,13 @@ where
     drop_privileges();
     let (publisher, feed) = feed();
     let (tick, config) = (settings.tick, Arc::clone(&settings.config));
+    let own = Own { usage: self_usage, settings: source::settings, config: Arc::clone(&config) };
     let recording = Recording::new(settings, rare);
     let sampler = std::thread::Builder::new()
         .name("sampler".into())
         .spawn(move || sample(source, &publisher, tick, &config, recording))
         .context("start the sampling thread")?;
-    let served = runtime.block_on(serve_until(listener, local, feed.clone(), shutdown));
+    let served = runtime.block_on(serve_until(listener, local, feed.clone(), own, shutdown));
     feed.stop();
     // A panic there has been reported by its own thread.
     let sampled = sampler.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the sampling thread panicked")));
@@ -260,45 +263,23 @@ fn report_once(error: &SourceError, failing: &mut bool) {
     *failing = true;
 }
 
-/// Reads the configuration again at each SIGHUP, until the runtime ends.
-fn follow_hangups(config: Arc<Config>) -> Result<()> {
-    let mut hangup = signal(SignalKind::hangup()).context("listen for SIGHUP")?;
-    tokio::spawn(async move {
-        while hangup.recv().await.is_some() {
-            reload(&config);
-        }
-    });
-    Ok(())
-}
-
 async fn serve_until(
     listener: TcpListener,
     local: Option<UnixListener>,
     feed: Feed,
+    own: Own,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
-    let own = Own { usage: self_usage, settings: source::settings };
     let listener = tokio::net::TcpListener::from_std(listener).context("use the listening socket")?;
     let local = local.map(tokio::net::UnixListener::from_std).transpose();
     let local = local.context("use the local socket")?;
     serve::serve(listener, local, feed, own, shutdown).await.context("serve HTTP")
 }
 
-/// What a new configuration changes takes effect at the next tick.
-fn reload(config: &Config) {
-    match (config.path(), config.reload()) {
-        (None, _) => {
-            log::info!("SIGHUP: there is no configuration file to read again; give one with --config");
-        }
-        (Some(path), Ok(())) => log::info!("the configuration {} was read again", path.display()),
-        (Some(_), Err(error)) => log::error!("{}; the old configuration stays", causes(&error)),
-    }
-}
-
 fn self_usage() -> SelfUsage {
     SelfUsage {
         resident_bytes: process::resident_bytes(),
         cpu_seconds: process::cpu_seconds(),
-        tick_seconds: None,
+        ..SelfUsage::default()
     }
 }
