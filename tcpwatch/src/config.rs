@@ -7,8 +7,11 @@ mod options;
 mod value;
 
 use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::SystemTime;
 
 use thiserror::Error;
 use toml::Spanned;
@@ -48,17 +51,70 @@ pub struct Values {
 }
 
 /// The configuration that is in effect, and where it comes from.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Config {
     path: Option<PathBuf>,
-    values: RwLock<Arc<Values>>,
+    taken: RwLock<Taken>,
+}
+
+/// What was last taken over, and what became of the last attempt.
+#[derive(Debug)]
+struct Taken {
+    values: Arc<Values>,
+    at: SystemTime,
+    /// Why the file cannot be used now, if it cannot: then the values are older than it.
+    error: Option<String>,
+    version: Option<Version>,
+}
+
+/// Tells one state of a file from another without reading it. A link is followed: whoever points one elsewhere, as a
+/// kubelet does for a `ConfigMap`, changes the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Version {
+    device: u64,
+    inode: u64,
+    size: u64,
+    /// Seconds and nanoseconds, of the content and of the inode.
+    times: [i64; 4],
+}
+
+impl Version {
+    fn of(path: &Path) -> Option<Self> {
+        let file = fs::metadata(path).ok()?;
+        let times = [file.mtime(), file.mtime_nsec(), file.ctime(), file.ctime_nsec()];
+        Some(Self { device: file.dev(), inode: file.ino(), size: file.len(), times })
+    }
+}
+
+/// What became of a configuration file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Condition {
+    pub path: PathBuf,
+    /// When what is in effect was read.
+    pub read_at: SystemTime,
+    /// Why what is in the file now is not in effect.
+    pub error: Option<String>,
+}
+
+impl Default for Config {
+    /// Without a file.
+    fn default() -> Self {
+        Self::new(None, Values::default(), None)
+    }
 }
 
 impl Config {
+    fn new(path: Option<&Path>, values: Values, version: Option<Version>) -> Self {
+        let taken = Taken { values: Arc::new(values), at: SystemTime::now(), error: None, version };
+        Self { path: path.map(Path::to_owned), taken: RwLock::new(taken) }
+    }
+
     /// Reads `path`; without one, everything is as it is by default.
     pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
+        // Looked at first: what is written meanwhile is a change.
+        let version = path.and_then(Version::of);
         let values = path.map_or_else(|| Ok(Values::default()), read)?;
-        Ok(Self { path: path.map(Path::to_owned), values: RwLock::new(Arc::new(values)) })
+        Ok(Self::new(path, values, version))
     }
 
     pub fn path(&self) -> Option<&Path> {
@@ -66,22 +122,43 @@ impl Config {
     }
 
     pub fn values(&self) -> Arc<Values> {
-        Arc::clone(&self.values.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.taken.read().unwrap_or_else(PoisonError::into_inner).values)
+    }
+
+    /// `None` without a file.
+    pub fn condition(&self) -> Option<Condition> {
+        let path = self.path.clone()?;
+        let taken = self.taken.read().unwrap_or_else(PoisonError::into_inner);
+        Some(Condition { path, read_at: taken.at, error: taken.error.clone() })
+    }
+
+    /// The file as it is now; `None` if it is not there.
+    pub fn version(&self) -> Option<Version> {
+        self.path.as_deref().and_then(Version::of)
+    }
+
+    /// Whether this version was already read, be it good or bad.
+    pub fn knows(&self, version: Option<Version>) -> bool {
+        self.taken.read().unwrap_or_else(PoisonError::into_inner).version == version
     }
 
     /// Reads the file again; if it cannot be used, everything stays as it is.
     pub fn reload(&self) -> Result<(), ConfigError> {
-        if let Some(path) = &self.path {
-            let values = Arc::new(read(path)?);
-            *self.values.write().unwrap_or_else(PoisonError::into_inner) = values;
-        }
+        let Some(path) = &self.path else { return Ok(()) };
+        let version = Version::of(path);
+        let read = read(path);
+        let mut taken = self.taken.write().unwrap_or_else(PoisonError::into_inner);
+        taken.version = version;
+        taken.error = read.as_ref().err().map(ToString::to_string);
+        taken.values = Arc::new(read?);
+        taken.at = SystemTime::now();
         Ok(())
     }
 }
 
 fn read(path: &Path) -> Result<Values, ConfigError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    let text =
+        fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
     parse(&text).map_err(|problems| ConfigError::Wrong { path: path.to_owned(), problems })
 }
 

@@ -8,6 +8,7 @@ mod inform;
 mod local;
 mod notify;
 mod recording;
+mod reload;
 
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
@@ -18,7 +19,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use tcpwatch_common::event::{Event, Kind};
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::causes::causes;
 use crate::config::Config;
@@ -54,6 +54,8 @@ pub struct Settings {
     pub record_directory: Option<PathBuf>,
     /// Read again at SIGHUP.
     pub config: Arc<Config>,
+    /// Read it again when it has changed, too.
+    pub watch_config: bool,
 }
 
 /// Whether the daemon has a Unix socket, and where.
@@ -78,12 +80,11 @@ where
     let manager = Arc::new(Manager::of_environment(settings.tick));
     let mut shutdown = {
         let _inside = runtime.enter();
-        follow_hangups(Arc::clone(&settings.config), Arc::clone(&manager))?;
+        reload::follow(&settings.config, &manager, settings.watch_config)?;
         Box::pin(stop()?)
     };
-    let mut stopped = || {
-        runtime.block_on(async { tokio::time::timeout(MOMENT, shutdown.as_mut()).await.is_ok() })
-    };
+    let mut stopped =
+        || runtime.block_on(async { tokio::time::timeout(MOMENT, shutdown.as_mut()).await.is_ok() });
     let listener = bind(settings.listen)?;
     let address = listener.local_addr().context("read the address that was bound")?;
     let (local, _file) = bind_local(&settings.socket)?.map(Local::into_parts).unzip();
@@ -95,6 +96,7 @@ where
     drop_privileges();
     let (publisher, feed) = feed();
     let (tick, config) = (settings.tick, Arc::clone(&settings.config));
+    let own = Own { usage: self_usage, settings: source::settings, config: Arc::clone(&config) };
     let recording = Recording::new(settings, rare);
     let sampler = std::thread::Builder::new()
         .name("sampler".into())
@@ -102,7 +104,7 @@ where
         .context("start the sampling thread")?;
     let watching = format!("watching through {by}, listening on http://{address}");
     runtime.spawn(inform::inform(Arc::clone(&manager), feed.clone(), watching));
-    let served = runtime.block_on(serve_until(listener, local, feed.clone(), shutdown));
+    let served = runtime.block_on(serve_until(listener, local, feed.clone(), own, shutdown));
     manager.stopping();
     feed.stop();
     // A panic there has been reported by its own thread.
@@ -280,52 +282,23 @@ fn report_once(error: &SourceError, failing: &mut bool) {
     *failing = true;
 }
 
-/// Reads the configuration again at each SIGHUP, until the runtime ends.
-fn follow_hangups(config: Arc<Config>, manager: Arc<Manager>) -> Result<()> {
-    let mut hangup = signal(SignalKind::hangup()).context("listen for SIGHUP")?;
-    tokio::spawn(async move {
-        while hangup.recv().await.is_some() {
-            manager.reloading();
-            let problem = reload(&config);
-            manager.reloaded(problem.as_deref());
-        }
-    });
-    Ok(())
-}
-
 async fn serve_until(
     listener: TcpListener,
     local: Option<UnixListener>,
     feed: Feed,
+    own: Own,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
-    let own = Own { usage: self_usage, settings: source::settings };
     let listener = tokio::net::TcpListener::from_std(listener).context("use the listening socket")?;
     let local = local.map(tokio::net::UnixListener::from_std).transpose();
     let local = local.context("use the local socket")?;
     serve::serve(listener, local, feed, own, shutdown).await.context("serve HTTP")
 }
 
-/// What a new configuration changes takes effect at the next tick. What is wrong with it, if anything.
-fn reload(config: &Config) -> Option<String> {
-    match (config.path(), config.reload()) {
-        (None, _) => {
-            log::info!("SIGHUP: there is no configuration file to read again; give one with --config");
-        }
-        (Some(path), Ok(())) => log::info!("the configuration {} was read again", path.display()),
-        (Some(_), Err(error)) => {
-            let problem = format!("{}; the old configuration stays", causes(&error));
-            log::error!("{problem}");
-            return Some(problem);
-        }
-    }
-    None
-}
-
 fn self_usage() -> SelfUsage {
     SelfUsage {
         resident_bytes: process::resident_bytes(),
         cpu_seconds: process::cpu_seconds(),
-        tick_seconds: None,
+        ..SelfUsage::default()
     }
 }

@@ -44,6 +44,9 @@ pub(super) struct RunArgs {
     /// Configuration file: what findings are measured by. It is read again at SIGHUP.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Read the configuration file again within seconds after it has changed, too.
+    #[arg(long, requires = "config")]
+    watch_config: bool,
     /// Print the configuration with a comment for each option, and end.
     #[arg(long)]
     print_config: bool,
@@ -95,6 +98,7 @@ pub(super) fn run(args: &RunArgs) -> Result<Outcome> {
         no_record: args.no_record,
         record_directory: args.record_dir.clone(),
         config: Arc::new(config),
+        watch_config: args.watch_config,
     };
     daemon::run(&settings, stop_signal)?;
     log::info!("stopped, nothing is left in the kernel");

@@ -164,7 +164,7 @@ fn everything_wrong_is_told_at_once_in_the_order_of_the_file() {
 #[test]
 fn a_broken_file_leaves_everything_as_it_was() {
     let path = std::env::temp_dir().join(format!("tcpwatch-config-{}.toml", std::process::id()));
-    let write = |text: &str| std::fs::write(&path, text).expect("written");
+    let write = |text: &str| fs::write(&path, text).expect("written");
     write("close_wait_buildup.min_count = 3\n");
     let config = Config::load(Some(&path)).expect("right");
     assert_eq!(config.values().thresholds.close_wait_buildup.min_count, 3);
@@ -179,7 +179,7 @@ fn a_broken_file_leaves_everything_as_it_was() {
     write("close_wait_buildup.min_count = 4\n");
     config.reload().expect("right again");
     assert_eq!(config.values().thresholds.close_wait_buildup.min_count, 4);
-    std::fs::remove_file(&path).expect("removed");
+    fs::remove_file(&path).expect("removed");
     let error = config.reload().expect_err("gone").to_string();
     assert!(error.starts_with("cannot read the configuration file"), "{error}");
     assert_eq!(config.values().thresholds.close_wait_buildup.min_count, 4);

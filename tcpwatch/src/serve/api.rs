@@ -27,7 +27,8 @@ const RECENT: Duration = Duration::from_millis(1500);
 pub(super) async fn status(State(app): State<App>, Netns(netns): Netns) -> Result<Json<Status>, Failure> {
     let report = app.feed.latest().ok_or_else(Failure::no_report)?;
     check(&report, netns, |report, netns| report.states.contains_key(&netns))?;
-    Ok(Json(status::status(&report, netns, host::boot_id())))
+    let config = app.own.config.condition().map(Into::into);
+    Ok(Json(Status { config, ..status::status(&report, netns, host::boot_id()) }))
 }
 
 /// `/api/v1/states`

@@ -33,6 +33,7 @@ mod tests;
 
 use std::future::Future;
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
@@ -41,6 +42,7 @@ use axum::routing::get;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 
+use crate::config::{Condition, Config};
 use crate::explain::Settings;
 use crate::feed::Feed;
 use failure::Failure;
@@ -68,21 +70,25 @@ tcpwatch watches the state of every TCP socket on this host.
 ";
 
 /// What the daemon itself uses; `None` where it is not known.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct SelfUsage {
     pub resident_bytes: Option<u64>,
     pub cpu_seconds: Option<f64>,
     /// Told by the feed, at each scrape.
     pub tick_seconds: Option<f64>,
+    /// Of the configuration file, at each scrape.
+    pub config: Option<Condition>,
 }
 
 /// What the daemon finds out when somebody asks.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Own {
     /// Asked at each scrape.
     pub usage: fn() -> SelfUsage,
     /// Asked for each page that explains.
     pub settings: fn() -> Settings,
+    /// What became of its file is told.
+    pub config: Arc<Config>,
 }
 
 /// What every handler gets.

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use tcpwatch_common::event::Row;
 
+use crate::config::Condition;
 use crate::model::{Counter, Report};
 
 /// `/api/v1/status`.
@@ -24,7 +25,28 @@ pub struct Status {
     /// What was seen and could not be counted as it should be.
     pub losses: Losses,
     pub kernel_memory_bytes: Option<u64>,
+    /// The configuration file; `null` if there is none.
+    pub config: Option<ConfigFile>,
     pub problems: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct ConfigFile {
+    pub path: String,
+    /// When what is in effect was read.
+    pub read_at: String,
+    /// Why what is in the file now is not in effect; `null` if it is.
+    pub error: Option<String>,
+}
+
+impl From<Condition> for ConfigFile {
+    fn from(config: Condition) -> Self {
+        Self {
+            path: config.path.display().to_string(),
+            read_at: super::timestamp(config.read_at),
+            error: config.error,
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -130,6 +152,7 @@ pub fn status(report: &Report, netns: Option<u64>, boot: Option<String>) -> Stat
         },
         losses: losses(report),
         kernel_memory_bytes: sample.kernel_memory,
+        config: None,
         problems: sample.problems.clone(),
     }
 }

@@ -1,10 +1,15 @@
 //! Metrics of tcpwatch itself: what it is and what it costs.
 
+use std::time::SystemTime;
+
 use super::family::{Family, number};
 use crate::sample::Sample;
 use crate::serve::SelfUsage;
 
 pub(super) fn add(families: &mut Vec<Family>, sample: &Sample, usage: SelfUsage) {
+    let condition = usage.config.as_ref();
+    let is_good = condition.map(|config| if config.error.is_none() { 1.0 } else { 0.0 });
+    let read_at = condition.and_then(|config| config.read_at.duration_since(SystemTime::UNIX_EPOCH).ok());
     families.extend([
         build(),
         source(sample),
@@ -22,6 +27,16 @@ pub(super) fn add(families: &mut Vec<Family>, sample: &Sample, usage: SelfUsage)
             "How long the last tick took: the sample, the model, the detectors and the recording",
         )
         .only(usage.tick_seconds),
+        Family::gauge(
+            "tcpwatch_config_last_reload_successful",
+            "Whether what is in the configuration file is in effect",
+        )
+        .only(is_good),
+        Family::gauge(
+            "tcpwatch_config_last_reload_success_timestamp_seconds",
+            "When the configuration that is in effect was read",
+        )
+        .only(read_at.map(|time| time.as_secs_f64())),
     ]);
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -11,6 +12,7 @@ use tcpwatch_common::host::HostCounters;
 use tcpwatch_common::{Cause, TcpState, cell, judge};
 
 use super::*;
+use crate::config::Condition;
 use crate::finding::{Candidate, Finding, Kind, Severity, Subject};
 use crate::model::Model;
 use crate::model::testing::{listener_at, sample_at};
@@ -24,8 +26,12 @@ mod histograms;
 mod listeners;
 
 const DOCS: &str = include_str!("../../../../docs/metrics.md");
-const USAGE: SelfUsage =
-    SelfUsage { resident_bytes: Some(12_345_678), cpu_seconds: Some(1.25), tick_seconds: Some(0.003) };
+const USAGE: SelfUsage = SelfUsage {
+    resident_bytes: Some(12_345_678),
+    cpu_seconds: Some(1.25),
+    tick_seconds: Some(0.003),
+    config: Some(Condition { path: PathBuf::new(), read_at: SystemTime::UNIX_EPOCH, error: None }),
+};
 
 fn program(name: &str, error: Option<&str>, runs: u64) -> ProgramSample {
     ProgramSample {
@@ -199,6 +205,8 @@ fn the_text_is_exact() {
         "tcpwatch_self_resident_memory_bytes 12345678",
         "tcpwatch_self_cpu_seconds_total 1.25",
         "tcpwatch_self_tick_seconds 0.003",
+        "tcpwatch_config_last_reload_successful 1",
+        "tcpwatch_config_last_reload_success_timestamp_seconds 0",
     ] {
         assert!(page.lines().any(|found| found == line), "{line} is not in\n{page}");
     }

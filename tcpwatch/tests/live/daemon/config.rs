@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
@@ -148,5 +149,79 @@ fn a_hangup_without_a_file_changes_nothing() {
     daemon.running.signal(Signal::HUP);
     daemon.running.log_line("no configuration file to read again");
     assert_eq!(daemon.get("/healthz").0, 200);
+    daemon.stop(Signal::TERM);
+}
+
+/// A directory as a kubelet mounts a `ConfigMap`: `tcpwatch.toml` is a link to `..data/tcpwatch.toml`, and `..data` one
+/// to the present version, which is replaced by rename.
+struct ConfigMap(PathBuf);
+
+impl ConfigMap {
+    fn new(text: &str) -> Self {
+        let map = Self(std::env::temp_dir().join(format!("tcpwatch-config-map-{}", std::process::id())));
+        fs::create_dir(&map.0).expect("make the directory");
+        map.update("..2026_01", text);
+        symlink("..data/tcpwatch.toml", map.file()).expect("link the file");
+        map
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.join("tcpwatch.toml")
+    }
+
+    fn update(&self, version: &str, text: &str) {
+        fs::create_dir(self.0.join(version)).expect("make the version");
+        fs::write(self.0.join(version).join("tcpwatch.toml"), text).expect("write the version");
+        let (new, data) = (self.0.join("..data_tmp"), self.0.join("..data"));
+        let old = fs::read_link(&data).ok();
+        symlink(version, &new).expect("link the version");
+        fs::rename(new, data).expect("take it over");
+        if let Some(old) = old {
+            fs::remove_dir_all(self.0.join(old)).expect("remove the old version");
+        }
+    }
+}
+
+impl Drop for ConfigMap {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).expect("remove the directory");
+    }
+}
+
+#[test]
+fn a_config_map_that_changes_is_read_again_without_a_signal() {
+    if !process::is_there() {
+        return;
+    }
+    let map = ConfigMap::new("[close_wait_buildup]\nmin_count = 1000\n");
+    let path = map.file();
+    let path = path.to_str().expect("UTF-8");
+    let daemon = Daemon::start(&["--config", path, "--watch-config"]);
+    let status = || daemon.json("/api/v1/status")["config"].clone();
+    let metric = || {
+        let page = daemon.get("/metrics").1;
+        let value = page.split("\ntcpwatch_config_last_reload_successful ").nth(1).expect("told");
+        value.lines().next().expect("a value").to_owned()
+    };
+    let first = wait_for("the first sample", || Some(status()).filter(|config| !config.is_null()));
+    assert_eq!((&first["path"], &first["error"]), (&Value::from(path), &Value::Null));
+
+    map.update("..2026_02", "[close_wait_buildup]\nmin_count = 3\n");
+    daemon.running.log_line("it has changed: the configuration");
+    let second = status();
+    assert_ne!(second["read_at"], first["read_at"]);
+    assert_eq!((second["error"].clone(), metric().as_str()), (Value::Null, "1"));
+
+    map.update("..2026_03", "[close_wait_buildup]\nmin_count = 0\n");
+    let refused = daemon.running.log_line("the old configuration stays");
+    assert!(refused.contains("it has changed") && refused.contains("min_count is 0"), "{refused}");
+    let third = status();
+    assert_eq!(third["read_at"], second["read_at"], "what is in effect is that of before");
+    assert!(third["error"].as_str().is_some_and(|error| error.contains("min_count is 0")), "{third}");
+    assert_eq!(metric(), "0");
+
+    map.update("..2026_04", "[close_wait_buildup]\nmin_count = 4\n");
+    daemon.running.log_line("it has changed: the configuration");
+    assert_eq!((status()["error"].clone(), metric().as_str()), (Value::Null, "1"));
     daemon.stop(Signal::TERM);
 }
