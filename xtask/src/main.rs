@@ -9,6 +9,7 @@ mod bench;
 mod build;
 mod ci;
 mod elf;
+mod grafana;
 mod packages;
 mod process;
 mod project;
@@ -33,6 +34,7 @@ Usage: cargo xtask <COMMAND>
   test [FILTER…]  run the unit tests and the live tests, these as root
   bench [ARGS…]   measure what watching costs, as root
   vm [SUITE…]     run the live tests on the kernels of Debian suites, under QEMU
+  grafana         hold the dashboards against the types that Grafana publishes (npm)
   tidy            check the rules between the modules, the links and the metric names
   ci              all the checks above, and what cargo checks: the gate
 
@@ -84,6 +86,7 @@ fn dispatch(command: &str, args: &[String]) -> Option<Result<()>> {
         "test" if names => Some(test::test(project, args)),
         "bench" => Some(bench::bench(project, args)),
         "vm" if names => Some(vm::command::live(project, args)),
+        "grafana" if args.is_empty() => Some(grafana::grafana(project)),
         "tidy" if args.is_empty() => Some(tidy::tidy(project)),
         "ci" if args.is_empty() => Some(ci::ci(project)),
         _ => None,
