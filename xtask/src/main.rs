@@ -10,6 +10,7 @@ mod build;
 mod ci;
 mod demo;
 mod elf;
+mod grafana;
 mod packages;
 mod process;
 mod project;
@@ -35,6 +36,7 @@ Usage: cargo xtask <COMMAND>
   demo            show a leak from its first connection to the alert, with a real Prometheus
   bench [ARGS…]   measure what watching costs, as root
   vm [SUITE…]     run the live tests on the kernels of Debian suites, under QEMU
+  grafana         hold the dashboards against the types that Grafana publishes (npm)
   tidy            check the rules between the modules, the links and the metric names
   ci              all the checks above, and what cargo checks: the gate
 
@@ -88,6 +90,7 @@ fn dispatch(command: &str, args: &[String]) -> Option<Result<()>> {
         "vm" if names => Some(vm::command::live(project, args)),
         "demo" if args.is_empty() => Some(demo::demo(project)),
         demo::SERVER if args.is_empty() => Some(demo::play_server()),
+        "grafana" if args.is_empty() => Some(grafana::grafana(project)),
         "tidy" if args.is_empty() => Some(tidy::tidy(project)),
         "ci" if args.is_empty() => Some(ci::ci(project)),
         _ => None,

@@ -16,7 +16,7 @@ pub struct Package {
 }
 
 impl Package {
-    const fn new(name: &'static str, programs: &'static [&'static str]) -> Self {
+    pub const fn new(name: &'static str, programs: &'static [&'static str]) -> Self {
         Self { name, programs, service: None }
     }
 

@@ -3,10 +3,12 @@
 //! Everything is built from the report at the scrape; no state is kept between scrapes. What the source cannot know
 //! is absent, never 0. What can happen and did not is 0, so that rates and alerts work from the first event on.
 
+mod bounds;
 mod family;
 mod findings;
 mod listeners;
 mod own;
+mod owner;
 mod segments;
 mod sockets;
 #[cfg(test)]
@@ -55,7 +57,7 @@ fn families(report: &Report, findings: &Findings, usage: SelfUsage) -> Vec<Metri
     let mut families = Vec::new();
     sockets::add(&mut families, report);
     workloads::add(&mut families, &report.sample);
-    segments::add(&mut families, &report.sample);
+    segments::add(&mut families, report);
     listeners::add(&mut families, report);
     findings::add(&mut families, findings);
     trust::add(&mut families, report);

@@ -1,4 +1,4 @@
-//! What `deploy/` holds, made from the code: rules, their tests and pages cannot name what does not exist.
+//! What `deploy/` holds, made from the code: rules, their tests, dashboards and pages cannot name what does not exist.
 //!
 //! Each file is put together here from [`tcpwatch::finding::Kind`], the explanations and `docs/metrics.md`, which a test
 //! of its own holds against `/metrics`. The tests compare them with the committed files. To renew those:
@@ -11,6 +11,7 @@ mod alerts;
 mod committed;
 mod documented;
 mod examples;
+mod grafana;
 mod page;
 mod promql;
 mod recording;

@@ -12,6 +12,9 @@ pub const TARGET: [&str; 2] = ["job", "instance"];
 /// Words that a list of labels follows.
 const LISTS: [&str; 6] = ["by", "without", "on", "ignoring", "group_left", "group_right"];
 const OPERATORS: [&str; 5] = ["and", "or", "unless", "offset", "bool"];
+/// Labels of a subject: in a series of what was folded their value is this.
+const SUBJECT: [&str; 3] = ["listen_addr", "process", "netns"];
+const FOLDED: &str = "other";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Token {
@@ -132,7 +135,11 @@ pub fn faults(expr: &str, metrics: &Metrics, recorded: &[&str]) -> Vec<String> {
             }
             let is_value = |value: &str| {
                 let is_kind = || label == "kind" && Kind::ALL.iter().any(|kind| kind.name() == value);
-                metric.words.contains(value) || metrics.states.contains(value) || is_kind()
+                let is_folded = || value == FOLDED && SUBJECT.contains(&label.as_str());
+                // A dashboard's variable, whose values Grafana takes from the series.
+                let is_variable = || value.starts_with('$');
+                let is_word = metric.words.contains(value) || metrics.states.contains(value);
+                is_word || is_kind() || is_folded() || is_variable()
             };
             for value in values.split('|').filter(|value| !value.is_empty() && !is_value(value)) {
                 faults.push(format!("docs/metrics.md tells of no {label}={value:?} of {name}"));

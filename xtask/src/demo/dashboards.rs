@@ -10,8 +10,17 @@ use super::http;
 use crate::process;
 use crate::project::Project;
 
+/// Dashboards that are shown whole; of the others only how many of their queries have a value.
+const WHOLE: &[&str] = &["findings.json", "node.json"];
+
 /// Series of a query that are shown.
 const MOST: usize = 3;
+
+struct Dashboard {
+    file: String,
+    title: String,
+    queries: Vec<Query>,
+}
 
 /// A query of a panel.
 struct Query {
@@ -21,31 +30,38 @@ struct Query {
 
 /// Prints them with their values. It is an error if Prometheus does not take one, or if a dashboard shows nothing at all.
 pub fn show(project: &Project, prometheus: u16) -> Result<()> {
-    for (title, queries) in dashboards(project)? {
-        println!("\n--- the dashboard {title:?}: its queries and their values\n");
+    for Dashboard { file, title, queries } in dashboards(project)? {
+        let is_whole = WHOLE.contains(&file.as_str());
+        println!("\n--- the dashboard \"{title}\"\n");
         let mut answered = 0;
         for query in &queries {
             let series = ask(prometheus, &query.expression)
                 .with_context(|| format!("the panel {:?} of {title:?}", query.panel))?;
             answered += usize::from(!series.is_empty());
-            println!("{}: {}", query.panel, query.expression);
-            for (labels, value) in series.iter().take(MOST) {
-                println!("    {value:<12} {labels}");
-            }
-            match series.len() {
-                0 => println!("    nothing"),
-                count if count > MOST => println!("    and {} more", count - MOST),
-                _ => {}
+            if is_whole {
+                show_query(query, &series);
             }
         }
-        println!("{answered} of {} queries have values", queries.len());
+        println!("{answered} of {} queries have values now", queries.len());
         ensure!(answered > 0, "no query of {title:?} has a value");
     }
     Ok(())
 }
 
-/// Titles with their queries, variables replaced.
-fn dashboards(project: &Project) -> Result<Vec<(String, Vec<Query>)>> {
+fn show_query(query: &Query, series: &[(String, String)]) {
+    println!("{}\n    {}", query.panel, query.expression);
+    for (labels, value) in series.iter().take(MOST) {
+        println!("    = {value:<8} {labels}");
+    }
+    match series.len() {
+        0 => println!("    = nothing"),
+        count if count > MOST => println!("      and {} more", count - MOST),
+        _ => {}
+    }
+}
+
+/// In order of their files, variables replaced.
+fn dashboards(project: &Project) -> Result<Vec<Dashboard>> {
     let folder = project.root.join("deploy/grafana");
     let entries = fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))?;
     let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
@@ -56,7 +72,8 @@ fn dashboards(project: &Project) -> Result<Vec<(String, Vec<Query>)>> {
         let dashboard: Value = serde_json::from_slice(&process::read(file)?)
             .with_context(|| format!("{} is no JSON", file.display()))?;
         let title = dashboard["title"].as_str().unwrap_or_default().to_owned();
-        Ok((title, queries(&dashboard)))
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        Ok(Dashboard { file: name.into_owned(), title, queries: queries(&dashboard) })
     };
     files.iter().map(read).collect()
 }

@@ -16,7 +16,7 @@ use super::list::Names;
 use super::{Asked, Chosen, Remote, client};
 use crate::host;
 use crate::host::netns::NetnsHandle;
-use crate::process::{Container, Process};
+use crate::process::{Container, Pod, Process, Workload};
 use crate::question::MOST;
 use crate::sample::SocketSample;
 use crate::source::{Listing, Make, Origin, Wanted};
@@ -206,8 +206,26 @@ fn process(told: &Value) -> Option<Process> {
         unit: text(&told["unit"]),
         cgroup: text(&told["cgroup"]),
         exited: told["exited"] == true,
-        container: container.map(|id| Container { runtime: "unknown", id, pod: text(&told["pod"]) }),
+        container: container.map(|id| Container {
+            runtime: "unknown",
+            id,
+            name: text(&told["container_name"]),
+            pod: pod(told),
+        }),
         ..Process::default()
+    })
+}
+
+/// The pod of an owner.
+fn pod(told: &Value) -> Option<Pod> {
+    let text = |told: &Value| told.as_str().map(str::to_owned);
+    let workload = text(&told["workload"]);
+    Some(Pod {
+        uid: text(&told["pod"])?,
+        namespace: text(&told["namespace"]),
+        name: text(&told["pod_name"]),
+        workload: workload
+            .map(|name| Workload { kind: text(&told["workload_type"]).unwrap_or_default(), name }),
     })
 }
 

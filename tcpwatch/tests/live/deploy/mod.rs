@@ -1,6 +1,9 @@
 //! What `deploy/` holds, against the real tools that read it.
 
 mod alerts;
+mod asked;
+mod dashboards;
+mod stack;
 mod tools;
 mod webhook;
 
