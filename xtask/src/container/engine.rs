@@ -62,10 +62,7 @@ impl Engine {
             Self { kind, folder: folder.to_owned(), daemon: None, cgroups: host::cgroups(kind.cgroup()) };
         if kind == Kind::Docker {
             engine.daemon = Some(engine.start_daemon()?);
-            host::wait("the docker daemon answers", PATIENCE, || {
-                Ok(process::output(&mut engine.client(&["version"])).ok().map(drop))
-            })
-            .with_context(|| format!("its log: {}", engine.log()))?;
+            engine.wait_for_daemon().with_context(|| format!("its log: {}", engine.log()))?;
         }
         Ok(engine)
     }
@@ -75,17 +72,31 @@ impl Engine {
         let file = File::create(&log).with_context(|| format!("cannot create {}", log.display()))?;
         let mut daemon = Command::new("unshare");
         daemon.args(["--net", "--mount", "--", "sh", "-c", "ip link set lo up && exec dockerd \"$@\"", "dockerd"]);
-        for (option, name) in
-            [("--data-root", "data"), ("--exec-root", "exec"), ("--pidfile", "pid"), ("--config-file", "none")]
-        {
+        for (option, name) in [("--data-root", "data"), ("--exec-root", "exec"), ("--pidfile", "pid")] {
             daemon.arg(option).arg(self.folder.join(name));
         }
+        // Not that of this host's own daemon, if it has one.
+        let configuration = self.folder.join("daemon.json");
+        fs::write(&configuration, "{}").with_context(|| format!("cannot write {}", configuration.display()))?;
+        daemon.arg("--config-file").arg(configuration);
         daemon.arg(format!("--host=unix://{}", self.folder.join("sock").display()));
         daemon.args(["--storage-driver=vfs", "--bridge=none", "--ip-forward=false", "--ip-masq=false"]);
         daemon.args(["--iptables=false", "--ip6tables=false"]);
         let errors = file.try_clone().context("cannot share the log")?;
         daemon.stdin(Stdio::null()).stdout(file).stderr(errors);
         daemon.spawn().context("cannot start the docker daemon")
+    }
+
+    fn wait_for_daemon(&mut self) -> Result<()> {
+        host::wait("the docker daemon answers", PATIENCE, || {
+            if let Some(daemon) = &mut self.daemon
+                && let Some(status) = daemon.try_wait().context("cannot wait for the docker daemon")?
+            {
+                self.daemon = None;
+                bail!("the docker daemon ended with {status}");
+            }
+            Ok(process::output(&mut self.client(&["version"])).ok().map(drop))
+        })
     }
 
     fn log(&self) -> String {
@@ -167,10 +178,12 @@ impl Engine {
         if !self.folder.exists() {
             return Ok(());
         }
-        let containers = self.tell(&["ps", "--all", "--quiet", "--no-trunc"])?;
-        let ids: Vec<&str> = containers.split_whitespace().collect();
-        if !ids.is_empty() {
-            self.tell(&[&["rm", "--force"][..], &ids].concat())?;
+        if self.kind == Kind::Podman || self.daemon.is_some() {
+            let containers = self.tell(&["ps", "--all", "--quiet", "--no-trunc"])?;
+            let ids: Vec<&str> = containers.split_whitespace().collect();
+            if !ids.is_empty() {
+                self.tell(&[&["rm", "--force"][..], &ids].concat())?;
+            }
         }
         if let Some(mut daemon) = self.daemon.take() {
             host::terminate(&daemon)?;
