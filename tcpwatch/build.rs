@@ -29,7 +29,11 @@ fn run_again() -> Result<()> {
     let mut path = tools.into_os_string();
     path.push(":");
     path.push(env::var_os("PATH").unwrap_or_default());
-    let status = Command::new(&myself).env(BOOTSTRAP, "1").env("PATH", path).status()?;
+    let mut again = Command::new(&myself);
+    again.env(BOOTSTRAP, "1").env("PATH", path);
+    // The object is to be the same wherever it is built: its debug information names files as seen from their crates.
+    again.env("CARGO_UNSTABLE_TRIM_PATHS", "true").env("CARGO_PROFILE_RELEASE_TRIM_PATHS", "all");
+    let status = again.status()?;
     ensure!(
         status.success(),
         "the eBPF object could not be built ({status}); `cargo xtask setup` installs what it needs"

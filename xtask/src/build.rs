@@ -11,10 +11,9 @@ use crate::{elf, process, setup};
 /// Builds and returns the path of the static release binary.
 pub fn build(project: &Project) -> Result<PathBuf> {
     setup::setup(project)?;
-    let musl = &project.musl;
-    process::run(&mut project.cargo(&["build", "--release", "--package", "tcpwatch", "--target", musl]))?;
+    process::run(&mut project.cargo_static(&["build", "--release", "--package", "tcpwatch"])?)?;
 
-    let built = project.target.join(musl).join("release/tcpwatch");
+    let built = project.built();
     if let Some(loader) = elf::interpreter(&built)? {
         bail!("{} is not static, it asks for {loader}: is a dynamic library linked?", built.display());
     }

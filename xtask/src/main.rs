@@ -8,9 +8,11 @@
 mod bench;
 mod build;
 mod ci;
+mod container;
 mod demo;
 mod elf;
 mod grafana;
+mod image;
 mod packages;
 mod process;
 mod project;
@@ -31,6 +33,8 @@ Usage: cargo xtask <COMMAND>
 
   setup           bring the compiler parts and the BPF linker that are missing
   build           build the static release binary, target/dist/tcpwatch
+  image           build it, and an image of it, target/dist/tcpwatch-image.tar
+  container       run that image under podman and docker, and see what it sees
   run [ARGS…]     build, then start `tcpwatch run ARGS` as root
   test [FILTER…]  run the unit tests and the live tests, these as root
   demo            show a leak from its first connection to the alert, with a real Prometheus
@@ -45,6 +49,7 @@ Examples:
   cargo xtask test proc_net           tests with proc_net in their names
   cargo xtask vm bullseye sid         the oldest and the newest kernel only
   cargo xtask run --help              what the daemon can be told
+  cargo xtask image again             the same again from another folder: is it the same image?
 
 CARGO_TARGET_DIR moves target/. DEBIAN_MIRROR=<address> is where `vm` finds kernels.
 ";
@@ -84,6 +89,10 @@ fn dispatch(command: &str, args: &[String]) -> Option<Result<()>> {
     match command {
         "setup" if args.is_empty() => Some(setup::command(project)),
         "build" if args.is_empty() => Some(build::build(project).map(drop)),
+        "image" if args.is_empty() => Some(image::build(project).map(drop)),
+        "image" if args == ["again"] => Some(image::reproduce(project)),
+        "container" if args.is_empty() => Some(container::command(project)),
+        "container" if args.len() == 2 => Some(container::check(project, args[0].as_ref(), args[1].as_ref())),
         "run" => Some(run::run(project, args)),
         "test" if names => Some(test::test(project, args)),
         "bench" => Some(bench::bench(project, args)),

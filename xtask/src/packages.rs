@@ -41,6 +41,17 @@ pub const VM: &[Package] = &[
     Package::new("util-linux", &["setpriv"]),
 ];
 
+/// What runs containers.
+pub const CONTAINER: &[Package] = &[
+    Package::new("iproute2", &["ip"]),
+    Package::new("podman", &["podman"]).with_service("podman.service"),
+    Package::new("runc", &["runc"]),
+    Package::new("docker.io", &["dockerd", "docker"]).with_service("docker.service"),
+    // For `podman build`.
+    Package::new("buildah", &["buildah"]),
+    Package::new("util-linux", &["unshare"]),
+];
+
 /// Installs those that are missing, if any; needs root for that.
 pub fn install(packages: &[Package]) -> Result<()> {
     let missing = missing(packages);

@@ -41,6 +41,33 @@ impl Project {
         command
     }
 
+    /// Cargo for the static binary: what it builds names no folder of this machine, so that it comes out the same,
+    /// byte by byte, wherever it is built with the same compiler.
+    pub fn cargo_static(&self, args: &[&str]) -> Result<Command> {
+        let mut command = self.cargo(args);
+        let sysroot = process::text(Command::new("rustc").args(["--print", "sysroot"]).current_dir(&self.root))?;
+        let home = |variable, folder: &str| {
+            let home = env::var_os(variable).map(PathBuf::from);
+            home.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(folder)))
+        };
+        // Of several that fit, the compiler takes the last; the target folder may be in the root.
+        let mut names = Vec::new();
+        names.extend(home("CARGO_HOME", ".cargo").map(|path| (path, "/cargo")));
+        names.push((PathBuf::from(sysroot.trim_end()), "/toolchain"));
+        names.push((self.root.clone(), "/tcpwatch"));
+        names.push((self.target.clone(), "/target"));
+        let flags = names.iter().map(|(path, name)| format!("--remap-path-prefix={}={name}", path.display()));
+        // Of all ways to give flags, this one allows for spaces.
+        command.args(["--target", &self.musl]);
+        command.env("CARGO_ENCODED_RUSTFLAGS", flags.collect::<Vec<_>>().join("\x1f"));
+        Ok(command)
+    }
+
+    /// Where that puts the binary.
+    pub fn built(&self) -> PathBuf {
+        self.target.join(&self.musl).join("release/tcpwatch")
+    }
+
     /// Cargo for commands that start what they build, which is started as root.
     ///
     /// Cargo itself stays who it is, so that the files it builds do not become root's.

@@ -76,10 +76,8 @@ fn tests(guest: &str, everything: bool) -> String {
 /// As a release, like `cargo xtask build`: both share all dependencies, and the guest has little to unpack.
 fn build(project: &Project) -> Result<PathBuf> {
     let mut cargo =
-        project.cargo(&["test", "--release", "--package", "tcpwatch", "--test", LIVE, "--no-run"]);
-    cargo
-        .args(["--target", &project.musl, "--message-format=json-render-diagnostics"])
-        .stderr(Stdio::inherit());
+        project.cargo_static(&["test", "--release", "--package", "tcpwatch", "--test", LIVE, "--no-run"])?;
+    cargo.arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit());
     let line = process::show(&cargo);
     let output = cargo.output().with_context(|| format!("cannot start `{line}`"))?;
     ensure!(output.status.success(), "`{line}` failed: {}", output.status);

@@ -1,0 +1,71 @@
+//! What containers leave on the host: mounts, cgroups, processes. And waiting for things to happen there.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::process;
+
+const PAUSE: Duration = Duration::from_millis(100);
+const CGROUPS: &str = "/sys/fs/cgroup";
+
+/// Repeats `look` until it finds something or fails.
+pub fn wait<T>(what: &str, patience: Duration, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    let deadline = Instant::now() + patience;
+    loop {
+        if let Some(found) = look().with_context(|| format!("while waiting: {what}"))? {
+            return Ok(found);
+        }
+        if Instant::now() >= deadline {
+            bail!("waited {} s in vain: {what}", patience.as_secs());
+        }
+        sleep(PAUSE);
+    }
+}
+
+/// Asks a process to end.
+pub fn terminate(child: &Child) -> Result<()> {
+    process::output(Command::new("kill").args(["-TERM", &child.id().to_string()])).map(drop)
+}
+
+/// Where something is mounted below `folder`, as of our own mount namespace.
+pub fn mounts_below(folder: &Path) -> Result<Vec<String>> {
+    let mounts = process::read(Path::new("/proc/self/mounts"))?;
+    let mounts = String::from_utf8_lossy(&mounts);
+    let points = mounts.lines().filter_map(|line| line.split(' ').nth(1));
+    Ok(points.filter(|point| Path::new(point).starts_with(folder)).map(str::to_owned).collect())
+}
+
+/// The cgroups of this name: in version 1 there is one for each controller.
+pub fn cgroups(name: &str) -> Vec<PathBuf> {
+    let hierarchies = fs::read_dir(CGROUPS).into_iter().flatten().flatten().map(|entry| entry.path());
+    let all = hierarchies.chain([PathBuf::from(CGROUPS)]).map(|hierarchy| hierarchy.join(name));
+    // Some controllers are links to others.
+    let mut found: Vec<PathBuf> = all.filter_map(|group| fs::canonicalize(group).ok()).collect();
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// Removes the cgroups of this name, with those inside, except for these.
+pub fn remove_cgroups(name: &str, except: &[PathBuf]) -> Result<()> {
+    for group in cgroups(name).iter().filter(|group| !except.contains(group)) {
+        remove_cgroup(group).with_context(|| format!("cannot remove the cgroup {}", group.display()))?;
+    }
+    Ok(())
+}
+
+/// A cgroup's files go with it; what holds a process cannot be removed.
+fn remove_cgroup(group: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(group)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            remove_cgroup(&entry.path())?;
+        }
+    }
+    fs::remove_dir(group)
+}
