@@ -38,6 +38,7 @@ Usage: cargo xtask <COMMAND>
   run [ARGS…]     build, then start `tcpwatch run ARGS` as root
   test [FILTER…]  run the unit tests and the live tests, these as root
   demo            show a leak from its first connection to the alert, with a real Prometheus
+  demo container  the same with tcpwatch and the leaking server in containers
   bench [ARGS…]   measure what watching costs, as root
   vm [SUITE…]     run the live tests on the kernels of Debian suites, under QEMU
   grafana         hold the dashboards against the types that Grafana publishes (npm)
@@ -97,8 +98,8 @@ fn dispatch(command: &str, args: &[String]) -> Option<Result<()>> {
         "test" if names => Some(test::test(project, args)),
         "bench" => Some(bench::bench(project, args)),
         "vm" if names => Some(vm::command::live(project, args)),
-        "demo" if args.is_empty() => Some(demo::demo(project)),
-        demo::SERVER if args.is_empty() => Some(demo::play_server()),
+        "demo" if args.is_empty() => Some(demo::demo(project, false)),
+        "demo" if args == ["container"] => Some(demo::demo(project, true)),
         "grafana" if args.is_empty() => Some(grafana::grafana(project)),
         "tidy" if args.is_empty() => Some(tidy::tidy(project)),
         "ci" if args.is_empty() => Some(ci::ci(project)),

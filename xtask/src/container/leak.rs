@@ -26,13 +26,30 @@ const ABOUT: About<'_> = About {
 
 /// Builds `xtask/examples/leak.rs` and an image of it; the archive.
 pub fn build(project: &Project) -> Result<PathBuf> {
-    let mut cargo = project.cargo_static(&["build", "--quiet", "--release", "--package", "xtask", "--example", "leak"])?;
+    let mut cargo = project.cargo_static(&[
+        "build",
+        "--quiet",
+        "--release",
+        "--package",
+        "xtask",
+        "--example",
+        "leak",
+    ])?;
     process::run(&mut cargo)?;
-    let folder = project.built().with_file_name("examples");
-    let image = image::image(&process::read(&folder.join("leak"))?, &ABOUT)?;
-    let archive = folder.join("leak-image.tar");
+    let image = image::image(&process::read(&binary(project))?, &ABOUT)?;
+    let archive = archive(project);
     fs::write(&archive, image.archive).with_context(|| format!("cannot write {}", archive.display()))?;
     Ok(archive)
+}
+
+/// The program that was built.
+pub fn binary(project: &Project) -> PathBuf {
+    project.built().with_file_name("examples/leak")
+}
+
+/// The image that was built.
+pub fn archive(project: &Project) -> PathBuf {
+    binary(project).with_file_name("leak-image.tar")
 }
 
 /// Starts it as a user of its own, in a network namespace of its own, and waits until it leaks.

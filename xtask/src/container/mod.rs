@@ -4,10 +4,10 @@
 //! `leak` are made to be used by themselves, too.
 
 mod checks;
-mod engine;
+pub mod engine;
 mod host;
-mod leak;
-mod watch;
+pub mod leak;
+pub mod watch;
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
@@ -66,7 +66,8 @@ fn scenario(project: &Project, engine: &Engine, folder: &Path, image: &Path, lea
     let leaking = leak::start(engine, leak)?;
     let ours = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("listen on loopback")?;
     let address = ours.local_addr().context("ask for the port")?.to_string();
-    let watch = Watch::start(engine, &image, &folder.join("watch"), CONFIGURATION, &["--listen", "127.0.0.1:0"])?;
+    let watch =
+        Watch::start(engine, &image, &folder.join("watch"), CONFIGURATION, &["--listen", "127.0.0.1:0"])?;
     checks::rights(&watch.container, engine.kind())?;
     let seen = checks::seen(&watch, &leaking, &address)?;
     watch.container.stop()?;

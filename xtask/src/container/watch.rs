@@ -43,8 +43,15 @@ pub struct Watch<'a> {
 
 impl<'a> Watch<'a> {
     /// Starts the image with this configuration; `folder` is where its socket and configuration are seen from outside.
-    pub fn start(engine: &'a Engine, image: &str, folder: &Path, configuration: &str, args: &[&str]) -> Result<Self> {
-        fs::create_dir_all(folder.join("run")).with_context(|| format!("cannot create {}", folder.display()))?;
+    pub fn start(
+        engine: &'a Engine,
+        image: &str,
+        folder: &Path,
+        configuration: &str,
+        args: &[&str],
+    ) -> Result<Self> {
+        fs::create_dir_all(folder.join("run"))
+            .with_context(|| format!("cannot create {}", folder.display()))?;
         let file = folder.join("tcpwatch.toml");
         fs::write(&file, configuration).with_context(|| format!("cannot write {}", file.display()))?;
         let run = format!("--volume={}:/run/tcpwatch", folder.join("run").display());
@@ -53,7 +60,8 @@ impl<'a> Watch<'a> {
         let args = [&["run", "--config", "/etc/tcpwatch.toml", "--no-record"], args].concat();
         let container = engine.run(image, &options, &args)?;
         let watch = Self { container, socket: folder.join("run/tcpwatch.sock") };
-        let ready = host::wait("tcpwatch is ready", super::PATIENCE, || Ok(watch.get("/readyz").ok().map(drop)));
+        let ready =
+            host::wait("tcpwatch is ready", super::PATIENCE, || Ok(watch.get("/readyz").ok().map(drop)));
         ready.with_context(|| watch.container.log().unwrap_or_default())?;
         Ok(watch)
     }

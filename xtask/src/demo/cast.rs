@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use super::http;
 use crate::process;
@@ -38,20 +38,37 @@ impl Part {
         Ok(Self { name: name.to_owned(), child, log })
     }
 
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Waits until it answers well to this request.
-    pub fn ready(mut self, port: u16, path: &str) -> Result<Self> {
+    pub fn ready(self, port: u16, path: &str) -> Result<Self> {
+        self.until(|_| http::get(port, path).map(drop))
+    }
+
+    /// Waits until there is this in its log.
+    pub fn says(self, words: &str) -> Result<Self> {
+        self.until(|part| {
+            let text = fs::read_to_string(&part.log).unwrap_or_default();
+            ensure!(text.contains(words), "it does not say {words:?}");
+            Ok(())
+        })
+    }
+
+    fn until(mut self, is_ready: impl Fn(&Self) -> Result<()>) -> Result<Self> {
         let begin = Instant::now();
         loop {
             let ended = self.child.try_wait().with_context(|| format!("cannot wait for {}", self.name))?;
             if let Some(status) = ended {
                 bail!("{} ended: {status}. {}", self.name, self.said());
             }
-            match http::get(port, path) {
-                Ok(_) => return Ok(self),
+            match is_ready(&self) {
+                Ok(()) => return Ok(self),
                 Err(error) if begin.elapsed() > PATIENCE => {
                     return Err(error.context(format!("{} does not get ready. {}", self.name, self.said())));
                 }
