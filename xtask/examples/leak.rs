@@ -10,7 +10,8 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
-    let mut number = |what: &str| args.next().ok_or_else(|| format!("usage: leak PORT COUNT; there is no {what}"));
+    let mut number =
+        |what: &str| args.next().ok_or_else(|| format!("usage: leak PORT COUNT; there is no {what}"));
     let (port, count): (u16, usize) = (number("PORT")?.parse()?, number("COUNT")?.parse()?);
 
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;

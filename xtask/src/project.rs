@@ -45,7 +45,8 @@ impl Project {
     /// byte by byte, wherever it is built with the same compiler.
     pub fn cargo_static(&self, args: &[&str]) -> Result<Command> {
         let mut command = self.cargo(args);
-        let sysroot = process::text(Command::new("rustc").args(["--print", "sysroot"]).current_dir(&self.root))?;
+        let sysroot =
+            process::text(Command::new("rustc").args(["--print", "sysroot"]).current_dir(&self.root))?;
         let home = |variable, folder: &str| {
             let home = env::var_os(variable).map(PathBuf::from);
             home.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(folder)))

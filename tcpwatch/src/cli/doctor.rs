@@ -52,7 +52,9 @@ fn examine() -> Result<Checkup> {
         kernel: kernel_release(),
         architecture: std::env::consts::ARCH,
         capabilities: capabilities.map(caps::names).unwrap_or_default(),
-        lost_privileges: capabilities.map(|set| privileges::lost(set).map(lost_privilege).collect()).unwrap_or_default(),
+        lost_privileges: capabilities
+            .map(|set| privileges::lost(set).map(lost_privilege).collect())
+            .unwrap_or_default(),
         error: None,
         programs: Vec::new(),
         lost_fields: Vec::new(),

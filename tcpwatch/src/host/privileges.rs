@@ -56,9 +56,10 @@ pub const PRIVILEGES: [Privilege; 6] = [
         free: None,
     },
     Privilege {
-        name: "owners without a daemon",
+        name: "owners by open files",
         any: &DESCRIPTORS,
-        lost: "owners of other users' sockets, for commands that have to look for them at all open files",
+        lost: "owners of other users' sockets where only a look at all open files tells them: in answers about single \
+            sockets, and in commands without a daemon",
         free: None,
     },
     Privilege {
@@ -78,7 +79,8 @@ pub const PRIVILEGES: [Privilege; 6] = [
 impl Privilege {
     /// Whether it works with these capabilities on this kernel.
     pub fn is_had(&self, capabilities: CapabilitySet) -> bool {
-        self.free.is_some_and(|free| (free.is_here)()) || self.any.iter().any(|set| capabilities.contains(*set))
+        self.free.is_some_and(|free| (free.is_here)())
+            || self.any.iter().any(|set| capabilities.contains(*set))
     }
 }
 

@@ -12,6 +12,7 @@ mod committed;
 mod documented;
 mod examples;
 mod page;
+mod privileges;
 mod promql;
 mod recording;
 mod runbooks;

@@ -69,8 +69,10 @@ impl Scene {
         let pid = nobody.id();
         let link = std::fs::read_link(format!("/proc/{pid}/ns/net")).expect("its namespace");
         let sockets = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("its descriptors");
-        let socket = sockets.flatten().find_map(|entry| number(&std::fs::read_link(entry.path()).ok()?, "socket"));
-        let rows = sample.programs.iter().find(|found| found.name == program::ROWS).and_then(|found| found.id);
+        let socket =
+            sockets.flatten().find_map(|entry| number(&std::fs::read_link(entry.path()).ok()?, "socket"));
+        let rows =
+            sample.programs.iter().find(|found| found.name == program::ROWS).and_then(|found| found.id);
         Self {
             named,
             nobody,

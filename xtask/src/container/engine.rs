@@ -71,13 +71,22 @@ impl Engine {
         let log = self.folder.join("log");
         let file = File::create(&log).with_context(|| format!("cannot create {}", log.display()))?;
         let mut daemon = Command::new("unshare");
-        daemon.args(["--net", "--mount", "--", "sh", "-c", "ip link set lo up && exec dockerd \"$@\"", "dockerd"]);
+        daemon.args([
+            "--net",
+            "--mount",
+            "--",
+            "sh",
+            "-c",
+            "ip link set lo up && exec dockerd \"$@\"",
+            "dockerd",
+        ]);
         for (option, name) in [("--data-root", "data"), ("--exec-root", "exec"), ("--pidfile", "pid")] {
             daemon.arg(option).arg(self.folder.join(name));
         }
         // Not that of this host's own daemon, if it has one.
         let configuration = self.folder.join("daemon.json");
-        fs::write(&configuration, "{}").with_context(|| format!("cannot write {}", configuration.display()))?;
+        fs::write(&configuration, "{}")
+            .with_context(|| format!("cannot write {}", configuration.display()))?;
         daemon.arg("--config-file").arg(configuration);
         daemon.arg(format!("--host=unix://{}", self.folder.join("sock").display()));
         daemon.args(["--storage-driver=vfs", "--bridge=none", "--ip-forward=false", "--ip-masq=false"]);
@@ -199,7 +208,8 @@ impl Engine {
         for mount in host::mounts_below(&self.folder)?.iter().rev() {
             process::output(Command::new("umount").arg(mount))?;
         }
-        fs::remove_dir_all(&self.folder).with_context(|| format!("cannot remove {}", self.folder.display()))?;
+        fs::remove_dir_all(&self.folder)
+            .with_context(|| format!("cannot remove {}", self.folder.display()))?;
         host::remove_cgroups(self.kind.cgroup(), &self.cgroups)
     }
 }
@@ -240,11 +250,17 @@ impl Container<'_> {
         pid.parse().with_context(|| format!("{pid:?} is no process"))
     }
 
+    /// Waits until it ends by itself; its exit code.
+    pub fn wait(&self) -> Result<String> {
+        Ok(self.engine.tell(&["wait", &self.id])?.trim().to_owned())
+    }
+
     /// All that it wrote.
     pub fn log(&self) -> Result<String> {
         let mut command = self.engine.client(&["logs", &self.id]);
         let output = command.stdin(Stdio::null()).output().context("cannot ask for a container's log")?;
-        let [out, err] = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+        let [out, err] =
+            [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
         Ok(out + &err)
     }
 

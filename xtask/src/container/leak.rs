@@ -26,7 +26,15 @@ const ABOUT: About<'_> = About {
 
 /// Builds `xtask/examples/leak.rs` and an image of it; the archive.
 pub fn build(project: &Project) -> Result<PathBuf> {
-    let mut cargo = project.cargo_static(&["build", "--quiet", "--release", "--package", "xtask", "--example", "leak"])?;
+    let mut cargo = project.cargo_static(&[
+        "build",
+        "--quiet",
+        "--release",
+        "--package",
+        "xtask",
+        "--example",
+        "leak",
+    ])?;
     process::run(&mut cargo)?;
     let folder = project.built().with_file_name("examples");
     let image = image::image(&process::read(&folder.join("leak"))?, &ABOUT)?;

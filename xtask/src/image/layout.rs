@@ -63,11 +63,8 @@ pub fn image(binary: &[u8], about: &About<'_>) -> Result<Image> {
         r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[{}]}}"#,
         descriptor(&manifest, &named)
     );
-    let docker = format!(
-        r#"[{{"Config":"{}","RepoTags":["{name}"],"Layers":["{}"]}}]"#,
-        path(&config),
-        path(&layer)
-    );
+    let docker =
+        format!(r#"[{{"Config":"{}","RepoTags":["{name}"],"Layers":["{}"]}}]"#, path(&config), path(&layer));
     let mut archive = Archive::default();
     archive.file("oci-layout", 0o644, br#"{"imageLayoutVersion":"1.0.0"}"#);
     archive.file("index.json", 0o644, index.as_bytes());
@@ -93,7 +90,8 @@ fn config(about: &About<'_>, layer: &str) -> String {
         ("licenses", licence),
         ("source", source),
     ];
-    let labels = labels.map(|(name, value)| format!(r#""org.opencontainers.image.{name}":"{value}""#)).join(",");
+    let labels =
+        labels.map(|(name, value)| format!(r#""org.opencontainers.image.{name}":"{value}""#)).join(",");
     format!(
         r#"{{"created":"{EPOCH}","architecture":"{architecture}","os":"linux","config":{{"User":"0","Entrypoint":["/{name}"],"Cmd":[{command}],"WorkingDir":"/","Labels":{{{labels}}}}},"rootfs":{{"type":"layers","diff_ids":["sha256:{layer}"]}},"history":[{{"created":"{EPOCH}","created_by":"cargo xtask image"}}]}}"#
     )

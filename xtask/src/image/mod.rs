@@ -33,13 +33,18 @@ pub fn reproduce(project: &Project) -> Result<()> {
     let removed = fs::remove_dir_all(&folder);
     let second = second?;
     removed.with_context(|| format!("cannot remove {}", folder.display()))?;
-    ensure!(first == second, "built in another folder, the image is another one: {}", difference(&first, &second));
+    ensure!(
+        first == second,
+        "built in another folder, the image is another one: {}",
+        difference(&first, &second)
+    );
     println!("the same image from two folders");
     Ok(())
 }
 
 fn elsewhere(project: &Project, folder: &Path) -> Result<Vec<u8>> {
-    let other = Project { root: folder.join("copy"), target: folder.join("built"), musl: project.musl.clone() };
+    let other =
+        Project { root: folder.join("copy"), target: folder.join("built"), musl: project.musl.clone() };
     fs::create_dir_all(&other.root).with_context(|| format!("cannot create {}", other.root.display()))?;
     let mut copy = Command::new("sh");
     copy.args(["-c", "git ls-files -z | xargs -0 cp --parents -t \"$0\""]).arg(&other.root);
@@ -89,7 +94,10 @@ fn write(project: &Project, binary: &Path, archive: &Path) -> Result<()> {
 fn of_workspace<'a>(manifest: &'a str, name: &str) -> Option<&'a str> {
     let section = manifest.split_once("[workspace.package]\n")?.1;
     let lines = section.lines().take_while(|line| !line.starts_with('['));
-    lines.filter_map(|line| line.split_once(" = ")).find(|(key, _)| *key == name).map(|(_, value)| value.trim_matches('"'))
+    lines
+        .filter_map(|line| line.split_once(" = "))
+        .find(|(key, _)| *key == name)
+        .map(|(_, value)| value.trim_matches('"'))
 }
 
 #[cfg(test)]
