@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use crate::project::Project;
-use crate::{build, grafana, process, setup, test, tidy, vm};
+use crate::{build, container, grafana, process, setup, test, tidy, vm};
 
 struct Step<'a> {
     name: &'static str,
@@ -66,7 +66,8 @@ fn steps(project: &Project) -> Vec<Step<'_>> {
         tool("doc", doc),
         task("test", "test", || test::test(project, &[])),
         task("vm", "vm", || vm::command::live(project, &[])),
-        task("build", "build", || build::build(project).map(drop)),
+        // With the binary and the image of it.
+        task("container", "container", || container::command(project)),
     ]
 }
 

@@ -7,9 +7,10 @@ use clap::Args;
 
 use super::Outcome;
 use crate::causes::causes;
+use crate::host::privileges::{self, Privilege};
 use crate::host::{caps, kernel_release, netns};
 use crate::kernel::{Kernel, Options};
-use crate::view::checkup::{Checkup, LostField, Program};
+use crate::view::checkup::{Checkup, LostField, LostPrivilege, Program};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -37,18 +38,23 @@ pub(super) fn doctor(args: &DoctorArgs) -> Result<Outcome> {
     if let Some(error) = checkup.error {
         anyhow::bail!("{error}");
     }
-    let lost =
-        checkup.programs.iter().any(|program| program.error.is_some()) || !checkup.lost_fields.is_empty();
+    let lost = checkup.programs.iter().any(|program| program.error.is_some())
+        || !checkup.lost_fields.is_empty()
+        || !checkup.lost_privileges.is_empty();
     Ok(if lost { Outcome::Findings } else { Outcome::Fine })
 }
 
 fn examine() -> Result<Checkup> {
     let small = Options { sockets: 64, namespaces: 8, ring_bytes: 4096, adopt: false, ..Options::default() };
     let found = netns::discover()?;
+    let capabilities = caps::effective().ok();
     let mut checkup = Checkup {
         kernel: kernel_release(),
         architecture: std::env::consts::ARCH,
-        capabilities: caps::effective().map(caps::names).unwrap_or_default(),
+        capabilities: capabilities.map(caps::names).unwrap_or_default(),
+        lost_privileges: capabilities
+            .map(|set| privileges::lost(set).map(lost_privilege).collect())
+            .unwrap_or_default(),
         error: None,
         programs: Vec::new(),
         lost_fields: Vec::new(),
@@ -77,6 +83,10 @@ fn examine() -> Result<Checkup> {
     Ok(checkup)
 }
 
+fn lost_privilege(privilege: &Privilege) -> LostPrivilege {
+    LostPrivilege { needs: privilege.any.iter().map(|set| caps::names(*set)).collect(), lost: privilege.lost }
+}
+
 fn advice(checkup: &Checkup) -> Vec<String> {
     let mut advice = Vec::new();
     let has = |name: &str| checkup.capabilities.iter().any(|have| have.eq_ignore_ascii_case(name));
@@ -88,12 +98,6 @@ fn advice(checkup: &Checkup) -> Vec<String> {
             "run it as root, or give it CAP_BPF and CAP_PERFMON"
         };
         advice.push(what.into());
-    }
-    if !has("CAP_SYS_ADMIN") {
-        advice.push("other network namespaces can only be entered with CAP_SYS_ADMIN".into());
-    }
-    if checkup.hidden_processes > 0 && !has("CAP_SYS_PTRACE") {
-        advice.push("CAP_SYS_PTRACE shows the namespaces of the hidden processes".into());
     }
     advice
 }
@@ -113,6 +117,10 @@ fn print(out: &mut impl Write, checkup: &Checkup) -> io::Result<()> {
         if let (Some(error), Some(lost)) = (&program.error, program.lost) {
             writeln!(out, "       lost: {lost}\n       why:  {}", error.lines().next().unwrap_or(""))?;
         }
+    }
+    for LostPrivilege { needs, lost } in &checkup.lost_privileges {
+        let sets: Vec<String> = needs.iter().map(|set| set.join(" and ")).collect();
+        writeln!(out, "  LOST without {}: {lost}", sets.join(", or "))?;
     }
     for field in &checkup.lost_fields {
         writeln!(out, "  LOST field {}: {}", field.field, field.lost)?;

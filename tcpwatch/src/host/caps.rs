@@ -82,6 +82,11 @@ pub fn drop_to(keep: CapabilitySet) -> Result<Dropped, CapsError> {
     })
 }
 
+/// Whether they let one look at processes of other users.
+pub fn may_look_at_processes(set: CapabilitySet) -> bool {
+    set.contains(CapabilitySet::SYS_PTRACE)
+}
+
 /// The capabilities in force on the calling thread.
 pub fn effective() -> Result<CapabilitySet, CapsError> {
     Ok(sets()?.effective)

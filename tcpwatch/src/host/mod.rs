@@ -15,6 +15,7 @@ mod diag_wire;
 pub mod local;
 pub mod netns;
 pub mod owner;
+pub mod privileges;
 pub mod proc_net;
 pub mod process;
 pub mod processes;

@@ -73,6 +73,7 @@ pub enum LoadError {
 }
 
 pub(super) const HINT: &str = "it takes root, or CAP_BPF and CAP_PERFMON (CAP_SYS_ADMIN before Linux 5.8), \
+    in a container a filter of system calls that lets bpf through (old engines ask for CAP_SYS_ADMIN), \
     and on kernels before 5.11 a memlock limit that can be raised";
 
 /// The running programs and their maps.

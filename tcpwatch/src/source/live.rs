@@ -313,9 +313,7 @@ impl Source for Live {
         let namespaces = self.namespaces(census, &mut problems)?;
         let own = namespaces.iter().find(|namespace| namespace.is_own);
         let limits = limits(own.and_then(|own| own.counters.as_ref()));
-        if self.namespaces.unreadable() > 0 {
-            log::debug!("{} processes hide their namespace", self.namespaces.unreadable());
-        }
+        problems.extend(self.namespaces.hidden());
         self.kernel.flush_log();
         self.ring.drain(DRAIN_LIMIT, &mut self.on_event);
         let remotes = remotes(self.remotes.read(), self.remotes.clients());

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
+use crate::host::caps;
 use crate::host::netns::{Discovery, NetnsError, NetnsHandle, discover};
 
 /// How often namespaces are looked for: a look costs some microseconds per process.
@@ -46,9 +47,19 @@ impl Namespaces {
         &self.found.namespaces
     }
 
-    /// Processes whose namespace may not be seen.
-    pub(super) fn unreadable(&self) -> usize {
-        self.found.unreadable
+    /// What may be missing, for a person, because processes hide their namespaces from us.
+    ///
+    /// Some sandboxes have one that nobody may look at: who has the right to is not told of it.
+    pub(super) fn hidden(&self) -> Option<String> {
+        let count = self.found.unreadable;
+        log::debug!("{count} processes hide their network namespace");
+        let may_look = caps::effective().is_ok_and(caps::may_look_at_processes);
+        (count > 0 && !may_look).then(|| {
+            format!(
+                "{count} processes of other users hide their network namespaces, whose sockets may be missing: \
+                 it takes CAP_SYS_PTRACE to see them"
+            )
+        })
     }
 
     fn is_known(&self, inode: u64) -> bool {

@@ -8,6 +8,8 @@ pub struct Checkup {
     pub kernel: String,
     pub architecture: &'static str,
     pub capabilities: Vec<String>,
+    /// What these are not enough for.
+    pub lost_privileges: Vec<LostPrivilege>,
     /// Why eBPF does not work at all, if it does not.
     pub error: Option<String>,
     pub programs: Vec<Program>,
@@ -17,6 +19,13 @@ pub struct Checkup {
     pub hidden_processes: usize,
     /// What to do about what is lost.
     pub advice: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct LostPrivilege {
+    /// Sets of capabilities, of which any is enough.
+    pub needs: Vec<Vec<String>>,
+    pub lost: &'static str,
 }
 
 #[derive(Debug, Serialize)]

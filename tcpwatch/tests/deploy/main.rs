@@ -13,6 +13,7 @@ mod documented;
 mod examples;
 mod grafana;
 mod page;
+mod privileges;
 mod promql;
 mod recording;
 mod runbooks;

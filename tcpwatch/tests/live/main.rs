@@ -16,6 +16,7 @@ mod daemon;
 mod deploy;
 mod facts;
 mod held;
+mod privileges;
 mod retire;
 mod scenarios;
 mod transitions;

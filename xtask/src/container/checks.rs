@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::engine::{Container, Engine, Kind};
+use super::engine::{Container, Engine};
 use super::watch::{self, Watch};
 use super::{PATIENCE, host, leak};
 use crate::project::Project;
@@ -25,17 +25,17 @@ pub fn containerfile(project: &Project, engine: &Engine, image: &str) -> Result<
 /// With `BPF` and `PERFMON` alone the programs run, and what is lost is said. Older engines' filters of system calls keep
 /// `bpf` from those without `SYS_ADMIN`.
 pub fn least(engine: &Engine, image: &str) -> Result<()> {
-    let mut options = watch::options(Kind::Podman);
-    options.retain(|option| !option.starts_with("--cap-add"));
-    options.extend(["--cap-add=BPF", "--cap-add=PERFMON", "--security-opt=seccomp=unconfined"]);
-    let said = engine.run_once(image, &options, &["doctor"])?;
-    ensure!(said.contains("eBPF          works"), "{said}");
-    ensure!(said.contains("CAP_SYS_ADMIN"), "doctor does not say what is missing: {said}");
+    let more = ["--cap-add=BPF", "--cap-add=PERFMON", "--security-opt=seccomp=unconfined"];
+    let container = engine.run(image, &[&watch::OPTIONS[..], &more].concat(), &["doctor"])?;
+    let code = container.wait()?;
+    let said = container.log()?;
+    ensure!(code == "1" && said.contains("eBPF          works"), "{code}: {said}");
+    ensure!(said.contains("LOST without CAP_SYS_ADMIN: "), "it does not say what is missing: {said}");
     Ok(())
 }
 
 /// It has the rights that it was given and no others.
-pub fn rights(container: &Container<'_>, kind: Kind) -> Result<()> {
+pub fn rights(container: &Container<'_>) -> Result<()> {
     let pid = container.pid()?;
     let read = |file| {
         let path = format!("/proc/{pid}/{file}");
@@ -43,7 +43,7 @@ pub fn rights(container: &Container<'_>, kind: Kind) -> Result<()> {
     };
     let status = read("status")?;
     let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-    let given = watch::capabilities(kind).iter().fold(0_u64, |set, (number, _)| set | 1 << number);
+    let given = watch::CAPABILITIES.iter().fold(0_u64, |set, (number, _)| set | 1 << number);
     for name in ["CapEff:", "CapPrm:", "CapBnd:"] {
         let set = field(name).and_then(|set| u64::from_str_radix(set, 16).ok());
         ensure!(set == Some(given), "{name} {set:x?} instead of {given:x}");

@@ -250,6 +250,11 @@ impl Container<'_> {
         pid.parse().with_context(|| format!("{pid:?} is no process"))
     }
 
+    /// Waits until it ends by itself; its exit code.
+    pub fn wait(&self) -> Result<String> {
+        Ok(self.engine.tell(&["wait", &self.id])?.trim().to_owned())
+    }
+
     /// All that it wrote.
     pub fn log(&self) -> Result<String> {
         let mut command = self.engine.client(&["logs", &self.id]);

@@ -8,32 +8,17 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::engine::{Container, Engine, Kind};
+use super::engine::{Container, Engine};
 use super::host;
 
-/// What `docs/containers.md` tells people to give it.
-pub fn options(kind: Kind) -> Vec<&'static str> {
-    let mut options = vec!["--pid=host", "--network=host", "--read-only", "--security-opt=no-new-privileges"];
-    options.push("--cap-drop=all");
-    options.extend(capabilities(kind).iter().map(|(_, option)| option));
-    options
-}
+/// What `docs/containers.md` tells people to start it with, beside what is mounted and its capabilities.
+pub const OPTIONS: [&str; 5] =
+    ["--pid=host", "--network=host", "--cap-drop=all", "--read-only", "--security-opt=no-new-privileges"];
 
-/// The capabilities that it gets, by their numbers, and how. `SYS_ADMIN` is what entering network namespaces takes, and
-/// holds `BPF` and `PERFMON`, which old engines do not know.
-pub fn capabilities(kind: Kind) -> &'static [(u32, &'static str)] {
-    const ALL: [(u32, &str); 5] = [
-        (21, "--cap-add=SYS_ADMIN"),
-        (19, "--cap-add=SYS_PTRACE"),
-        (2, "--cap-add=DAC_READ_SEARCH"),
-        (39, "--cap-add=BPF"),
-        (38, "--cap-add=PERFMON"),
-    ];
-    match kind {
-        Kind::Podman => &ALL,
-        Kind::Docker => &ALL[..3],
-    }
-}
+/// The capabilities that it gets, by their numbers, and how. `SYS_ADMIN` holds `BPF` and `PERFMON`, which old engines do
+/// not know.
+pub const CAPABILITIES: [(u32, &str); 3] =
+    [(21, "--cap-add=SYS_ADMIN"), (19, "--cap-add=SYS_PTRACE"), (2, "--cap-add=DAC_READ_SEARCH")];
 
 /// A daemon that is ready, and its local socket.
 pub struct Watch<'a> {
@@ -50,14 +35,21 @@ impl<'a> Watch<'a> {
         configuration: &str,
         args: &[&str],
     ) -> Result<Self> {
-        fs::create_dir_all(folder.join("run"))
-            .with_context(|| format!("cannot create {}", folder.display()))?;
+        for mounted in ["run", "state"] {
+            let mounted = folder.join(mounted);
+            fs::create_dir_all(&mounted).with_context(|| format!("cannot create {}", mounted.display()))?;
+        }
         let file = folder.join("tcpwatch.toml");
         fs::write(&file, configuration).with_context(|| format!("cannot write {}", file.display()))?;
-        let run = format!("--volume={}:/run/tcpwatch", folder.join("run").display());
-        let file = format!("--volume={}:/etc/tcpwatch.toml:ro", file.display());
-        let options = [&options(engine.kind())[..], &[&run, &file]].concat();
-        let args = [&["run", "--config", "/etc/tcpwatch.toml", "--no-record"], args].concat();
+        let mounts = [
+            ("run", "/run/tcpwatch"),
+            ("state", "/var/lib/tcpwatch"),
+            ("tcpwatch.toml", "/etc/tcpwatch.toml:ro"),
+        ]
+        .map(|(from, to)| format!("--volume={}:{to}", folder.join(from).display()));
+        let capabilities = CAPABILITIES.map(|(_, option)| option);
+        let options = [&OPTIONS[..], &capabilities, &mounts.each_ref().map(String::as_str)].concat();
+        let args = [&["run", "--config", "/etc/tcpwatch.toml"], args].concat();
         let container = engine.run(image, &options, &args)?;
         let watch = Self { container, socket: folder.join("run/tcpwatch.sock") };
         let ready =
@@ -77,5 +69,21 @@ impl<'a> Watch<'a> {
         let (head, body) = answer.split_once("\r\n\r\n").with_context(what)?;
         ensure!(head.split(' ').nth(1) == Some("200"), "{}: {head}: {body}", what());
         Ok(body.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::project::Project;
+
+    #[test]
+    fn people_are_told_to_do_what_is_tested() {
+        let text =
+            fs::read_to_string(Project::find().root.join("docs/containers.md")).expect("the documentation");
+        for option in OPTIONS.iter().chain(CAPABILITIES.iter().map(|(_, option)| option)) {
+            assert!(text.contains(option), "{option}");
+        }
+        assert_eq!(text.matches("--cap-add=").count(), CAPABILITIES.len() + 1, "no other capability");
     }
 }
