@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use crate::project::Project;
-use crate::{build, process, setup, test, tidy, vm};
+use crate::{build, kubernetes, process, setup, test, tidy, vm};
 
 struct Step<'a> {
     name: &'static str,
@@ -60,6 +60,7 @@ fn steps(project: &Project) -> Vec<Step<'_>> {
         task("setup", "setup", || setup::setup(project)),
         tool("format", cargo(&["fmt", "--all", "--check"])),
         task("tidy", "tidy", || tidy::tidy(project)),
+        task("kubernetes", "kubernetes", || kubernetes::check(project)),
         tool("clippy", cargo(&["clippy", "--workspace", "--all-targets", "--", "-Dwarnings"])),
         tool("clippy-bpf", clippy_bpf),
         tool("doc", doc),

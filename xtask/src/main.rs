@@ -9,6 +9,7 @@ mod bench;
 mod build;
 mod ci;
 mod elf;
+mod kubernetes;
 mod packages;
 mod process;
 mod project;
@@ -33,6 +34,7 @@ Usage: cargo xtask <COMMAND>
   test [FILTER…]  run the unit tests and the live tests, these as root
   bench [ARGS…]   measure what watching costs, as root
   vm [SUITE…]     run the live tests on the kernels of Debian suites, under QEMU
+  kubernetes      check the Helm chart and the manifests with Helm and the schemas of Kubernetes
   tidy            check the rules between the modules, the links and the metric names
   ci              all the checks above, and what cargo checks: the gate
 
@@ -40,6 +42,8 @@ Examples:
   cargo xtask test                    everything
   cargo xtask test proc_net           tests with proc_net in their names
   cargo xtask vm bullseye sid         the oldest and the newest kernel only
+  cargo xtask kubernetes renew        take over what Helm renders into deploy/kubernetes
+  cargo xtask kubernetes cluster      run the chart on a real cluster of one node, as root
   cargo xtask run --help              what the daemon can be told
 
 CARGO_TARGET_DIR moves target/. DEBIAN_MIRROR=<address> is where `vm` finds kernels.
@@ -84,6 +88,7 @@ fn dispatch(command: &str, args: &[String]) -> Option<Result<()>> {
         "test" if names => Some(test::test(project, args)),
         "bench" => Some(bench::bench(project, args)),
         "vm" if names => Some(vm::command::live(project, args)),
+        "kubernetes" => kubernetes::command(project, args),
         "tidy" if args.is_empty() => Some(tidy::tidy(project)),
         "ci" if args.is_empty() => Some(ci::ci(project)),
         _ => None,
