@@ -11,6 +11,7 @@ mod alerts;
 mod committed;
 mod documented;
 mod examples;
+mod kubernetes;
 mod page;
 mod promql;
 mod recording;

@@ -76,9 +76,20 @@ impl Cluster<'_> {
         process::text(kubectl.arg("--kubeconfig").arg(self.work.join("run/kubeconfig")).args(args))
     }
 
-    /// Runs a program of the image in a pod.
+    /// Runs a command of the daemon's program in its pod.
     fn tcpwatch(&self, pod: &str, args: &[&str]) -> Result<String> {
-        self.kubectl(&[&["-n", "tcpwatch", "exec", pod, "--", "/tcpwatch"], args].concat())
+        let mut kubectl = Self::inside(self.work.join("bin/kubectl"));
+        kubectl.arg("--kubeconfig").arg(self.work.join("run/kubeconfig"));
+        kubectl.args(["-n", "tcpwatch", "exec", pod, "--", "/tcpwatch"]).args(args);
+        let ended = kubectl.output().with_context(|| format!("cannot start {}", process::show(&kubectl)))?;
+        // 1 is: there are findings.
+        ensure!(
+            matches!(ended.status.code(), Some(0 | 1)) && !ended.stdout.is_empty(),
+            "`{}` failed: {}",
+            process::show(&kubectl),
+            String::from_utf8_lossy(&ended.stderr)
+        );
+        Ok(String::from_utf8_lossy(&ended.stdout).into_owned())
     }
 
     fn docker(&self) -> Command {
