@@ -119,7 +119,9 @@ impl<'a> Chart<'a> {
         ensure!(!rules.is_empty(), "no case in {CASES} has prometheusRule.enabled");
         process::output(Command::new("promtool").args(["check", "rules"]).args(rules.drain(..)))
             .context("the rules of the chart are not right")?;
-        println!("kubernetes: promtool takes the rules");
+        let scrape = self.project.root.join("deploy/prometheus/scrape-kubernetes.yml");
+        process::output(Command::new("promtool").args(["check", "config"]).arg(scrape))?;
+        println!("kubernetes: promtool takes the rules, and the job that finds pods");
         Ok(())
     }
 

@@ -15,8 +15,6 @@ use crate::project::Project;
 use crate::{build, process, vm};
 
 const NETNS: &str = "/run/netns/tcpwatch-cluster";
-/// Its Docker knows no newer capabilities.
-const VALUES: &str = "deploy/helm/examples/old-runtime.yaml";
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Who is in the namespace `shop` and forgets to close 30 connections.
 const FORGETFUL: &str = include_str!("cluster/forgetful.yaml");
@@ -46,8 +44,8 @@ pub fn test(project: &Project, python: &Python) -> Result<()> {
     cluster.image(&binary)?;
     cluster.install()?;
     let pod = cluster.pod()?;
-    let findings = cluster.reload(&pod)?;
-    println!("{findings}");
+    println!("{}", cluster.reload(&pod)?);
+    cluster.replay(&pod)?;
     cluster.refuse(&pod)?;
     cluster.update(&pod)?;
     cluster.uninstall()
@@ -98,12 +96,9 @@ impl Cluster<'_> {
         docker
     }
 
-    /// Calls Helm with the values for this cluster, and more.
-    fn helm(&self, verb: &str, more: &str) -> Result<()> {
-        let base = self.project.root.join(VALUES);
-        let base = fs::read_to_string(&base).with_context(|| format!("cannot read {}", base.display()))?;
+    fn helm(&self, verb: &str, text: &str) -> Result<()> {
         let values = self.work.join("run/values.yaml");
-        fs::write(&values, base + more).with_context(|| format!("cannot write {}", values.display()))?;
+        fs::write(&values, text).with_context(|| format!("cannot write {}", values.display()))?;
         let chart = self.project.root.join("deploy/helm/tcpwatch");
         let helm = self.python.helm_command(verb, Some(&chart));
         let mut command = Self::inside(helm.get_program());
@@ -223,7 +218,14 @@ impl Cluster<'_> {
         self.tcpwatch(pod, &["findings"])
     }
 
-    /// A ConfigMap that somebody has broken by hand.
+    /// Its recorder can write, and what it wrote is found.
+    fn replay(&self, pod: &str) -> Result<()> {
+        self.wait_for("the finding is in the recording, too", || {
+            Ok(self.tcpwatch(pod, &["replay"])?.contains("close_wait_buildup").then_some(()))
+        })
+    }
+
+    /// A `ConfigMap` that somebody has broken by hand.
     fn refuse(&self, pod: &str) -> Result<()> {
         let broken = r#"{"data":{"tcpwatch.toml":"[close_wait_buildup]\nmin_count = 0\n"}}"#;
         self.kubectl(&["-n", "tcpwatch", "patch", "configmap", "tcpwatch", "--patch", broken])?;

@@ -16,7 +16,7 @@ pub fn all() -> Vec<Rendered> {
         "deploy/kubernetes/tcpwatch.yaml",
         "deploy/helm/examples/minimal.rendered.yaml",
         "deploy/helm/examples/everything.rendered.yaml",
-        "deploy/helm/examples/old-runtime.rendered.yaml",
+        "deploy/helm/examples/no-sys-admin.rendered.yaml",
     ]
     .map(Rendered::read)
     .into()
