@@ -143,7 +143,7 @@ mod tests {
         let script = START_NOTHING.replace("/usr/sbin/policy-rc.d", policy.to_str().expect("UTF-8"));
         let asked = format!("{}; echo $?", policy.display());
         let ask = || {
-            let mut command = std::process::Command::new("sh");
+            let mut command = Command::new("sh");
             process::text(command.args(["-c", &script, "sh", "sh", "-c", &asked])).expect("it ends well")
         };
         assert_eq!(ask().trim(), "101");

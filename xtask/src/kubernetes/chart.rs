@@ -23,7 +23,7 @@ const NEWEST: &str = VERSIONS[VERSIONS.len() - 1];
 pub struct Chart<'a> {
     project: &'a Project,
     python: &'a Python,
-    chart: PathBuf,
+    directory: PathBuf,
     scratch: PathBuf,
 }
 
@@ -34,11 +34,11 @@ impl<'a> Chart<'a> {
             fs::remove_dir_all(&scratch).with_context(|| format!("cannot empty {}", scratch.display()))?;
         }
         fs::create_dir_all(&scratch).with_context(|| format!("cannot make {}", scratch.display()))?;
-        Ok(Self { project, python, chart: project.root.join(CHART), scratch })
+        Ok(Self { project, python, directory: project.root.join(CHART), scratch })
     }
 
     pub fn lint(&self) -> Result<()> {
-        process::output(&mut self.python.helm_command("lint", Some(&self.chart)))?;
+        process::output(&mut self.python.helm_command("lint", Some(&self.directory)))?;
         println!("kubernetes: helm lint finds nothing in {CHART}");
         Ok(())
     }
@@ -73,7 +73,7 @@ impl<'a> Chart<'a> {
     }
 
     fn helm<'b>(&self, kubernetes: &str, values: impl Iterator<Item = &'b PathBuf>) -> Result<()> {
-        let mut helm = self.python.helm_command("render", Some(&self.chart));
+        let mut helm = self.python.helm_command("render", Some(&self.directory));
         process::output(helm.args([NAMESPACE, kubernetes]).arg(&self.scratch).args(values)).map(drop)
     }
 
@@ -172,7 +172,10 @@ const NONSENSE: [(&str, &str); 19] = [
     ("tick: fast", "at '/tick'"),
     ("config: {close_wait_buildup: {min_cuont: 3}}", "additional properties 'min_cuont' not allowed"),
     ("config: {close_wait_buildup: {min_count: 0}}", "at '/config/close_wait_buildup/min_count': minimum"),
-    ("config: {close_wait_buildup: {min_count: '3'}}", "at '/config/close_wait_buildup/min_count': got string"),
+    (
+        "config: {close_wait_buildup: {min_count: '3'}}",
+        "at '/config/close_wait_buildup/min_count': got string",
+    ),
     ("config: {close_wait_buildup: {age: soon}}", "at '/config/close_wait_buildup/age'"),
     ("config: {closewait: {}}", "additional properties 'closewait' not allowed"),
     ("config: {record: {enabled: false}}", "additional properties 'record' not allowed"),

@@ -15,7 +15,7 @@ use crate::project::Project;
 use crate::{build, process, vm};
 
 const NETNS: &str = "/run/netns/tcpwatch-cluster";
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 /// Who is in the namespace `shop` and forgets to close 30 connections.
 const FORGETFUL: &str = include_str!("cluster/forgetful.yaml");
 
@@ -128,11 +128,8 @@ impl Cluster<'_> {
     fn up(&self) -> Result<()> {
         self.say("building Kubernetes, unless that was done before");
         process::run(self.script("build.sh").arg(&self.work).arg(vm::debian_mirror()?))?;
-        fs::copy(
-            self.project.root.join("xtask/src/kubernetes/cluster/pod.c"),
-            self.work.join("pod.c"),
-        )
-        .context("cannot copy the program of the pods")?;
+        fs::copy(self.project.root.join("xtask/src/kubernetes/cluster/pod.c"), self.work.join("pod.c"))
+            .context("cannot copy the program of the pods")?;
         self.say("bringing it up");
         process::output(self.script("cluster.sh").arg(&self.work).arg("up"))?;
         self.say(self.kubectl(&["get", "nodes", "--no-headers"])?.trim());
@@ -143,8 +140,11 @@ impl Cluster<'_> {
         let context = self.work.join("run/tcpwatch");
         fs::create_dir_all(&context).context("make a directory for the image")?;
         fs::copy(binary, context.join("tcpwatch")).context("copy the binary")?;
-        fs::write(context.join("Dockerfile"), "FROM scratch\nCOPY tcpwatch /tcpwatch\nENTRYPOINT [\"/tcpwatch\"]\n")
-            .context("write what the image is made of")?;
+        fs::write(
+            context.join("Dockerfile"),
+            "FROM scratch\nCOPY tcpwatch /tcpwatch\nENTRYPOINT [\"/tcpwatch\"]\n",
+        )
+        .context("write what the image is made of")?;
         let tag = format!("tcpwatch:{}", env!("CARGO_PKG_VERSION"));
         process::output(self.docker().args(["build", "-q", "-t", &tag]).arg(&context))?;
         self.say(&format!("{tag} is there"));
@@ -165,7 +165,9 @@ impl Cluster<'_> {
             self.kubectl(&["auth", "can-i", verb, what, account, "--all-namespaces"]).is_ok()
         };
         ensure!(may("list", "pods") && may("watch", "pods"), "the role does not allow to watch pods");
-        for (verb, what) in [("get", "secrets"), ("list", "configmaps"), ("delete", "pods"), ("create", "pods/exec")] {
+        for (verb, what) in
+            [("get", "secrets"), ("list", "configmaps"), ("delete", "pods"), ("create", "pods/exec")]
+        {
             ensure!(!may(verb, what), "the role allows to {verb} {what}");
         }
         self.say("the role allows to list and watch pods, and no more");
@@ -174,12 +176,13 @@ impl Cluster<'_> {
 
     fn roll_out(&self) -> Result<()> {
         self.wait_for("the DaemonSet is rolled out", || {
-            self.kubectl(&["-n", "tcpwatch", "rollout", "status", "daemonset/tcpwatch", "--timeout=5s"]).map(Some)
+            self.kubectl(&["-n", "tcpwatch", "rollout", "status", "daemonset/tcpwatch", "--timeout=5s"])
+                .map(Some)
         })
         .map(drop)
     }
 
-    /// The only pod of the DaemonSet, once its predecessor is gone.
+    /// The only pod of the `DaemonSet`, once its predecessor is gone.
     fn pod(&self) -> Result<String> {
         self.wait_for("it is the only one, and ready", || {
             let pods = self.kubectl(&["-n", "tcpwatch", "get", "pods", "--no-headers"])?;
@@ -188,7 +191,7 @@ impl Cluster<'_> {
         })
     }
 
-    /// The finding comes when another ConfigMap has come, without another pod.
+    /// The finding comes when another `ConfigMap` has come, without another pod.
     fn reload(&self, pod: &str) -> Result<String> {
         self.wait_for("it counts 30 sockets in CLOSE_WAIT", || {
             let sockets = self.tcpwatch(pod, &["netstat", "--filter", "state=close_wait", "--json"])?;
@@ -198,7 +201,10 @@ impl Cluster<'_> {
         ensure!(findings.contains("\"findings\":[]"), "30 are too few yet, but: {findings}");
         self.helm("upgrade", "config: {close_wait_buildup: {min_count: 10, age: 1s}}\n")?;
         self.wait_for("the daemon has read the changed ConfigMap", || {
-            Ok(self.kubectl(&["-n", "tcpwatch", "logs", pod])?.contains("it has changed: the configuration").then_some(()))
+            Ok(self
+                .kubectl(&["-n", "tcpwatch", "logs", pod])?
+                .contains("it has changed: the configuration")
+                .then_some(()))
         })?;
         self.finding(pod)
     }
@@ -206,7 +212,14 @@ impl Cluster<'_> {
     /// Who leaks is named by its pod.
     fn finding(&self, pod: &str) -> Result<String> {
         let field = |path: &str| {
-            self.kubectl(&["-n", "shop", "get", "pods", "-o", &format!("jsonpath={{.items[0].metadata.{path}}}")])
+            self.kubectl(&[
+                "-n",
+                "shop",
+                "get",
+                "pods",
+                "-o",
+                &format!("jsonpath={{.items[0].metadata.{path}}}"),
+            ])
         };
         let (uid, name) = (field("uid")?, field("name")?);
         let findings = self.wait_for(&format!("a finding about the pod {name}, {uid}"), || {
@@ -237,7 +250,10 @@ impl Cluster<'_> {
     }
 
     fn update(&self, old: &str) -> Result<()> {
-        self.helm("upgrade", "config: {close_wait_buildup: {min_count: 10, age: 1s}}\npodAnnotations: {round: two}\n")?;
+        self.helm(
+            "upgrade",
+            "config: {close_wait_buildup: {min_count: 10, age: 1s}}\npodAnnotations: {round: two}\n",
+        )?;
         self.roll_out()?;
         let new = self.pod()?;
         ensure!(new != old, "the update made no new pod");
@@ -249,9 +265,11 @@ impl Cluster<'_> {
         let helm = helm.arg("tcpwatch").arg(self.work.join("run/kubeconfig"));
         let mut command = Self::inside(helm.get_program());
         self.say(process::text(command.args(helm.get_args()))?.trim());
-        let kinds = "daemonsets,configmaps,services,serviceaccounts,clusterroles,clusterrolebindings,pods,secrets";
+        let kinds =
+            "daemonsets,configmaps,services,serviceaccounts,clusterroles,clusterrolebindings,pods,secrets";
         self.wait_for("nothing of it is left in the cluster", || {
-            let left = self.kubectl(&["get", kinds, "-A", "-l", "app.kubernetes.io/name=tcpwatch", "-o", "name"])?;
+            let left =
+                self.kubectl(&["get", kinds, "-A", "-l", "app.kubernetes.io/name=tcpwatch", "-o", "name"])?;
             Ok(left.trim().is_empty().then_some(()))
         })
     }

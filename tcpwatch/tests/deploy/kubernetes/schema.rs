@@ -7,8 +7,8 @@ use super::CHART;
 use crate::committed;
 
 /// A map with these keys and no others.
-fn only(properties: Value) -> Value {
-    json!({"type": "object", "additionalProperties": false, "properties": properties})
+fn only(properties: impl Into<Value>) -> Value {
+    json!({"type": "object", "additionalProperties": false, "properties": properties.into()})
 }
 
 fn text(pattern: &str) -> Value {
@@ -37,12 +37,19 @@ fn schema() -> Value {
     let map = || json!({"type": "object"});
     let maps = || json!({"type": "array", "items": {"type": "object"}});
     let probe = || {
-        let names = ["initialDelaySeconds", "periodSeconds", "timeoutSeconds", "failureThreshold", "successThreshold"];
+        let names = [
+            "initialDelaySeconds",
+            "periodSeconds",
+            "timeoutSeconds",
+            "failureThreshold",
+            "successThreshold",
+        ];
         only(names.into_iter().map(|name| (name.to_owned(), number(0, 3_600))).collect::<Map<_, _>>().into())
     };
     let duration = || text("^([0-9]+(ms|s|m|h))*$");
     // As Kubernetes has them: without CAP_, and not all.
-    let capability = json!({"type": "string", "pattern": "^[A-Z][A-Z_]+$", "not": {"pattern": "^(CAP_.*|ALL)$"}});
+    let capability =
+        json!({"type": "string", "pattern": "^[A-Z][A-Z_]+$", "not": {"pattern": "^(CAP_.*|ALL)$"}});
     let mut schema = only(json!({
         "image": only(json!({
             "repository": some(), "tag": any(), "digest": text("^(sha256:[0-9a-f]{64})?$"),
@@ -145,7 +152,8 @@ fn the_schema_is_what_the_code_says() {
 fn every_option_has_its_type() {
     let options = options();
     let sections = options["properties"].as_object().expect("sections");
-    let count: usize = sections.values().map(|section| section["properties"].as_object().map_or(0, Map::len)).sum();
+    let count: usize =
+        sections.values().map(|section| section["properties"].as_object().map_or(0, Map::len)).sum();
     let printed = config::print(&config::Values::default());
     let (others, record) = printed.split_once("\n[record]\n").expect("there is one");
     assert!(count > 40, "{count}");

@@ -36,7 +36,8 @@ fn nothing_of_the_node_is_mounted_but_recordings_that_are_to_stay() {
             .filter(|volume| !volume["hostPath"].is_null())
             .map(|volume| text(&volume["hostPath"]["path"]))
             .collect();
-        let expected: &[&str] = if rendered.file.contains("everything") { &["/var/lib/tcpwatch"] } else { &[] };
+        let expected: &[&str] =
+            if rendered.file.contains("everything") { &["/var/lib/tcpwatch"] } else { &[] };
         assert_eq!(of_node, expected, "{}", rendered.file);
         assert!(rendered.pod()["spec"]["hostIPC"].is_null(), "{}", rendered.file);
     }
@@ -56,7 +57,10 @@ fn the_role_lets_see_pods_and_change_nothing() {
             assert_eq!(role["rules"], rules, "{file}");
         }
         if let Some(account) = rendered.find("ServiceAccount") {
-            assert_eq!(account["automountServiceAccountToken"], false, "{file}: not for every pod that names it");
+            assert_eq!(
+                account["automountServiceAccountToken"], false,
+                "{file}: not for every pod that names it"
+            );
         }
     }
 }

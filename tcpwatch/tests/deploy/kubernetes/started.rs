@@ -27,9 +27,10 @@ fn the_program_takes_the_arguments_and_the_configuration() {
         let path = std::env::temp_dir().join(format!("tcpwatch-{}-{name}.toml", std::process::id()));
         fs::write(&path, rendered.config()).expect("written");
         let mounted = rendered.arg("--config").expect("it has a configuration");
-        let args = rendered.args().into_iter().map(|arg| {
-            expanded(&rendered, arg).replace(mounted, path.to_str().expect("UTF-8"))
-        });
+        let args = rendered
+            .args()
+            .into_iter()
+            .map(|arg| expanded(&rendered, arg).replace(mounted, path.to_str().expect("UTF-8")));
         let mut tcpwatch = Command::new(env!("CARGO_BIN_EXE_tcpwatch"));
         // It ends after it has read both.
         let ended = tcpwatch.args(args).arg("--print-config").output().expect("it starts");
@@ -60,13 +61,15 @@ fn same(printed: &str, value: &str) -> bool {
 #[test]
 fn recordings_have_room_in_their_volume() {
     for rendered in objects::all() {
-        let volume = list(&rendered.pod()["spec"]["volumes"]).iter().find(|volume| volume["name"] == "record");
+        let volume =
+            list(&rendered.pod()["spec"]["volumes"]).iter().find(|volume| volume["name"] == "record");
         let size = rendered.config().lines().find_map(|line| line.strip_prefix("max_size = "));
         assert_eq!(volume.is_some(), size.is_some(), "{}", rendered.file);
         assert_eq!(rendered.args().contains(&"--no-record"), size.is_none(), "{}", rendered.file);
         let Some((volume, size)) = volume.zip(size) else { continue };
         let bytes = |text: &str| -> u64 {
-            let digits = text.trim_matches('"').trim_end_matches('B').trim_end_matches("Mi").trim_end_matches("Gi");
+            let digits =
+                text.trim_matches('"').trim_end_matches('B').trim_end_matches("Mi").trim_end_matches("Gi");
             let number: u64 = digits.parse().expect("a number");
             number << if text.contains("Gi") { 30 } else { 20 }
         };

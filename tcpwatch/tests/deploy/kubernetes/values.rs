@@ -76,7 +76,11 @@ fn every_value_is_in_the_table() {
     for (name, value) in values.as_object().expect("a map") {
         let has = |name: &str| rows.iter().any(|row| row.name == name);
         let inside = value.as_object().filter(|_| !has(name));
-        let parts = inside.map_or_else(Vec::new, |map| map.keys().map(|key| format!("{name}.{key}")).collect());
-        assert!(has(name) || (!parts.is_empty() && parts.iter().all(|part| has(part))), "{name} is not in the table");
+        let parts =
+            inside.map_or_else(Vec::new, |map| map.keys().map(|key| format!("{name}.{key}")).collect());
+        assert!(
+            has(name) || (!parts.is_empty() && parts.iter().all(|part| has(part))),
+            "{name} is not in the table"
+        );
     }
 }
