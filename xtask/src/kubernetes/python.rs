@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::project::Project;
 use crate::{packages, process};
@@ -35,6 +35,11 @@ impl Python {
         process::output(Command::new("python3").args(["-m", "venv"]).arg(&python.root))
             .context("cannot make a Python environment")?;
         python.install()?;
+        ensure!(
+            python.helm().is_file(),
+            "{HELM} has no {}: there is one for Linux on x86_64 only",
+            python.helm().display()
+        );
         fs::write(&stamp, REQUIREMENTS).with_context(|| format!("cannot write {}", stamp.display()))?;
         Ok(python)
     }

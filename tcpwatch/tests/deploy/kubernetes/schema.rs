@@ -44,7 +44,7 @@ fn schema() -> Value {
             "failureThreshold",
             "successThreshold",
         ];
-        only(names.into_iter().map(|name| (name.to_owned(), number(0, 3_600))).collect::<Map<_, _>>().into())
+        only(names.into_iter().map(|name| (name.to_owned(), number(0, 3_600))).collect::<Map<_, _>>())
     };
     let duration = || text("^([0-9]+(ms|s|m|h))*$");
     // As Kubernetes has them: without CAP_, and not all.
@@ -118,7 +118,7 @@ fn options() -> Value {
         }
     }
     sections.remove("record").expect("there is a section [record]");
-    only(sections.into())
+    only(sections)
 }
 
 /// `about` ends in `: from LOW to HIGH, by default DEFAULT`.
