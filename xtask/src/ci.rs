@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use crate::project::Project;
-use crate::{build, container, grafana, process, setup, test, tidy, vm};
+use crate::{container, grafana, kubernetes, process, setup, test, tidy, vm};
 
 struct Step<'a> {
     name: &'static str,
@@ -61,6 +61,7 @@ fn steps(project: &Project) -> Vec<Step<'_>> {
         tool("format", cargo(&["fmt", "--all", "--check"])),
         task("tidy", "tidy", || tidy::tidy(project)),
         task("grafana", "grafana", || grafana::grafana(project)),
+        task("kubernetes", "kubernetes", || kubernetes::check(project)),
         tool("clippy", cargo(&["clippy", "--workspace", "--all-targets", "--", "-Dwarnings"])),
         tool("clippy-bpf", clippy_bpf),
         tool("doc", doc),

@@ -13,6 +13,7 @@ mod demo;
 mod elf;
 mod grafana;
 mod image;
+mod kubernetes;
 mod packages;
 mod process;
 mod project;
@@ -42,6 +43,7 @@ Usage: cargo xtask <COMMAND>
   bench [ARGS…]   measure what watching costs, as root
   vm [SUITE…]     run the live tests on the kernels of Debian suites, under QEMU
   grafana         hold the dashboards against the types that Grafana publishes (npm)
+  kubernetes      check the Helm chart and the manifests with Helm and the schemas of Kubernetes
   tidy            check the rules between the modules, the links and the metric names
   ci              all the checks above, and what cargo checks: the gate
 
@@ -49,6 +51,8 @@ Examples:
   cargo xtask test                    everything
   cargo xtask test proc_net           tests with proc_net in their names
   cargo xtask vm bullseye sid         the oldest and the newest kernel only
+  cargo xtask kubernetes renew        take over what Helm renders into deploy/kubernetes
+  cargo xtask kubernetes cluster      run the chart on a real cluster of one node, as root
   cargo xtask run --help              what the daemon can be told
   cargo xtask image again             the same again from another folder: is it the same image?
 
@@ -101,6 +105,7 @@ fn dispatch(command: &str, args: &[String]) -> Option<Result<()>> {
         "demo" if args.is_empty() => Some(demo::demo(project, false)),
         "demo" if args == ["container"] => Some(demo::demo(project, true)),
         "grafana" if args.is_empty() => Some(grafana::grafana(project)),
+        "kubernetes" => kubernetes::command(project, args),
         "tidy" if args.is_empty() => Some(tidy::tidy(project)),
         "ci" if args.is_empty() => Some(ci::ci(project)),
         _ => None,

@@ -2,6 +2,8 @@
 //!
 //! What is missing is installed, and only then is anything said. A developer on another system gets the list.
 
+use std::process::Command;
+
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::process;
@@ -31,6 +33,20 @@ pub const TEST: &[Package] = &[
     Package::new("prometheus", &["prometheus", "promtool"]).with_service("prometheus"),
     Package::new("prometheus-alertmanager", &["prometheus-alertmanager", "amtool"])
         .with_service("prometheus-alertmanager"),
+];
+
+/// What makes a Python environment.
+pub const PYTHON: &[Package] = &[Package::new("python3-venv", &["python3", "ensurepip"])];
+
+/// What builds and runs a Kubernetes of one node.
+pub const CLUSTER: &[Package] = &[
+    Package::new("iproute2", &["ip"]),
+    Package::new("iptables", &["iptables"]),
+    Package::new("util-linux", &["nsenter"]),
+    Package::new("openssl", &["openssl"]),
+    Package::new("golang-go", &["go"]),
+    Package::new("etcd-server", &["etcd"]).with_service("etcd"),
+    Package::new("docker.io", &["dockerd", "docker", "runc"]).with_service("docker"),
 ];
 
 /// What boots other kernels, beside `apt` and `dpkg-deb`, which are part of every Debian.
@@ -82,6 +98,8 @@ fn usable(program: &str) -> bool {
     match program {
         // A dynamically linked one is of no use in a guest without libraries.
         "busybox" => vm::busybox().is_ok(),
+        // A module of Python, without which its environments have no pip.
+        "ensurepip" => process::output(Command::new("python3").args(["-c", "import ensurepip"])).is_ok(),
         _ => process::find(program).is_some(),
     }
 }
@@ -136,7 +154,7 @@ mod tests {
         let script = START_NOTHING.replace("/usr/sbin/policy-rc.d", policy.to_str().expect("UTF-8"));
         let asked = format!("{}; echo $?", policy.display());
         let ask = || {
-            let mut command = std::process::Command::new("sh");
+            let mut command = Command::new("sh");
             process::text(command.args(["-c", &script, "sh", "sh", "-c", &asked])).expect("it ends well")
         };
         assert_eq!(ask().trim(), "101");

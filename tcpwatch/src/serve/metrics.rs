@@ -38,7 +38,8 @@ pub(super) async fn scrape(State(app): State<App>) -> Result<impl IntoResponse, 
     health::check_fresh(&app, Some(&report))?;
     let findings = app.feed.findings().ok_or_else(Failure::no_report)?;
     let tick_seconds = app.feed.took().map(|took| took.as_secs_f64());
-    let usage = SelfUsage { tick_seconds, config: app.own.config.condition(), ..(app.own.usage)() };
+    let usage =
+        SelfUsage { tick_seconds, config: app.own.config.condition().map(Into::into), ..(app.own.usage)() };
     let page = page(&report, &findings, usage).map_err(|error| Failure::internal(error.to_string()))?;
     Ok(([(CONTENT_TYPE, FORMAT)], page))
 }

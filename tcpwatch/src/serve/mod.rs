@@ -70,14 +70,27 @@ tcpwatch watches the state of every TCP socket on this host.
 ";
 
 /// What the daemon itself uses; `None` where it is not known.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct SelfUsage {
     pub resident_bytes: Option<u64>,
     pub cpu_seconds: Option<f64>,
     /// Told by the feed, at each scrape.
     pub tick_seconds: Option<f64>,
-    /// Of the configuration file, at each scrape.
-    pub config: Option<Condition>,
+    /// Looked up at each scrape; `None` without a file.
+    pub config: Option<ConfigRead>,
+}
+
+/// When the configuration that is in effect was read, and whether it is what its file has now.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ConfigRead {
+    pub at: SystemTime,
+    pub is_current: bool,
+}
+
+impl From<Condition> for ConfigRead {
+    fn from(config: Condition) -> Self {
+        Self { at: config.read_at, is_current: config.error.is_none() }
+    }
 }
 
 /// What the daemon finds out when somebody asks.

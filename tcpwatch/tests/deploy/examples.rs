@@ -31,6 +31,31 @@ scrape_configs:
     .to_owned()
 }
 
+fn scrape_kubernetes() -> String {
+    "\
+# The job for a Prometheus that runs in the cluster and finds pods by itself. With the Prometheus operator, take the
+# ServiceMonitor of the Helm chart instead.
+# Made by the test target `deploy`: change tcpwatch/tests/deploy, not this file.
+scrape_configs:
+  # The alerts expect this name.
+  - job_name: tcpwatch
+    # The labels namespace, pod and container are those of the sockets' owner, not those of tcpwatch's own pod.
+    honor_labels: true
+    kubernetes_sd_configs:
+      - role: pod
+        selectors:
+          - role: pod
+            label: app.kubernetes.io/name=tcpwatch
+    relabel_configs:
+      - source_labels: [__meta_kubernetes_pod_container_port_name]
+        regex: http
+        action: keep
+      - source_labels: [__meta_kubernetes_pod_node_name]
+        target_label: node
+"
+    .to_owned()
+}
+
 fn alertmanager(metrics: &Metrics) -> String {
     let subject = metrics.labels_but("tcpwatch_finding_active", &["kind", "severity"]);
     format!(
@@ -73,5 +98,6 @@ receivers:
 #[test]
 fn the_files_are_what_the_code_says() {
     committed::expect("deploy/prometheus/scrape.yml", &scrape());
+    committed::expect("deploy/prometheus/scrape-kubernetes.yml", &scrape_kubernetes());
     committed::expect("deploy/prometheus/alertmanager.yml", &alertmanager(&Metrics::read()));
 }

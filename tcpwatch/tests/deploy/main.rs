@@ -12,6 +12,7 @@ mod committed;
 mod documented;
 mod examples;
 mod grafana;
+mod kubernetes;
 mod page;
 mod privileges;
 mod promql;

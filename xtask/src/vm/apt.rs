@@ -122,7 +122,7 @@ Acquire::Retries "3";
 }
 
 /// The Debian mirror this machine is set up with.
-fn mirror() -> Result<String> {
+pub fn mirror() -> Result<String> {
     if let Ok(address) = std::env::var("DEBIAN_MIRROR")
         && !address.is_empty()
     {

@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
+pub use apt::mirror as debian_mirror;
 pub use tools::busybox;
 
 /// What to put into the guest and what to run there.

@@ -7,9 +7,8 @@ use crate::sample::Sample;
 use crate::serve::SelfUsage;
 
 pub(super) fn add(families: &mut Vec<Family>, sample: &Sample, usage: SelfUsage) {
-    let condition = usage.config.as_ref();
-    let is_good = condition.map(|config| if config.error.is_none() { 1.0 } else { 0.0 });
-    let read_at = condition.and_then(|config| config.read_at.duration_since(SystemTime::UNIX_EPOCH).ok());
+    let is_current = usage.config.map(|config| if config.is_current { 1.0 } else { 0.0 });
+    let read_at = usage.config.and_then(|config| config.at.duration_since(SystemTime::UNIX_EPOCH).ok());
     families.extend([
         build(),
         source(sample),
@@ -31,7 +30,7 @@ pub(super) fn add(families: &mut Vec<Family>, sample: &Sample, usage: SelfUsage)
             "tcpwatch_config_last_reload_successful",
             "Whether what is in the configuration file is in effect",
         )
-        .only(is_good),
+        .only(is_current),
         Family::gauge(
             "tcpwatch_config_last_reload_success_timestamp_seconds",
             "When the configuration that is in effect was read",

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -12,7 +11,6 @@ use tcpwatch_common::host::HostCounters;
 use tcpwatch_common::{Cause, TcpState, cell, judge};
 
 use super::*;
-use crate::config::Condition;
 use crate::finding::{Candidate, Finding, Kind, Severity, Subject};
 use crate::model::Model;
 use crate::model::testing::{listener_at, sample_at};
@@ -21,6 +19,7 @@ use crate::sample::{
     Census, Example, Group, KernelCounters, ListenerSample, NetCounters, ProgramSample, RingSample, Sample,
     SourceKind, Survey, Sysctls, Trouble,
 };
+use crate::serve::ConfigRead;
 
 mod histograms;
 mod listeners;
@@ -31,7 +30,7 @@ const USAGE: SelfUsage = SelfUsage {
     resident_bytes: Some(12_345_678),
     cpu_seconds: Some(1.25),
     tick_seconds: Some(0.003),
-    config: Some(Condition { path: PathBuf::new(), read_at: SystemTime::UNIX_EPOCH, error: None }),
+    config: Some(ConfigRead { at: SystemTime::UNIX_EPOCH, is_current: true }),
 };
 
 fn program(name: &str, error: Option<&str>, runs: u64) -> ProgramSample {

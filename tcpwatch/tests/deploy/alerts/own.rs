@@ -34,6 +34,7 @@ pub fn alerts() -> Vec<Alert> {
         incomplete(),
         trace_losses(),
         long_ticks(),
+        config_refused(),
     ]
 }
 
@@ -294,6 +295,26 @@ fn long_ticks() -> Alert {
                 series("tcpwatch_self_tick_seconds", "db1:9717", &[], "0.1x30 2x40"),
                 series("tcpwatch_self_tick_seconds", "db2:9717", &[], "0.1x10 3 0.1x14 3 0.1x14 3 0.1x30"),
             ],
+        ),
+    )
+}
+
+fn config_refused() -> Alert {
+    let metric = "tcpwatch_config_last_reload_successful";
+    Own {
+        name: "TcpwatchConfigRefused",
+        expr: "tcpwatch_config_last_reload_successful == 0",
+        hold: 120,
+        severity: WARNING,
+        means: "The configuration file has changed and is not right, so an older one is in effect; a restart would fail",
+        todo: "/api/v1/status and the log say which line, `tcpwatch run --print-config --config FILE` checks a file.",
+    }
+    .alert(
+        on("The configuration is refused by tcpwatch on "),
+        fires_at(
+            STEP + 120,
+            "0",
+            vec![series(metric, "db1:9717", &[], "1 0x40"), series(metric, "db2:9717", &[], "1x20 0x3 1x20")],
         ),
     )
 }

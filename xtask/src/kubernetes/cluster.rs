@@ -1,0 +1,276 @@
+//! The chart on a real cluster: a Kubernetes of one node, which is built from Debian's source package.
+//!
+//! Nothing of it is left behind: it has a network namespace of its own, and all its files are below `target/`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use super::python::Python;
+use crate::project::Project;
+use crate::{build, process, vm};
+
+const NETNS: &str = "/run/netns/tcpwatch-cluster";
+const PATIENCE: Duration = Duration::from_mins(2);
+/// Who is in the namespace `shop` and forgets to close 30 connections.
+const FORGETFUL: &str = include_str!("cluster/forgetful.yaml");
+
+struct Cluster<'a> {
+    project: &'a Project,
+    python: &'a Python,
+    /// What is kept from one run to the next.
+    work: PathBuf,
+    begin: Instant,
+}
+
+impl Drop for Cluster<'_> {
+    fn drop(&mut self) {
+        self.say("tearing down");
+        if let Err(error) = process::output(self.script("cluster.sh").arg(&self.work).arg("down")) {
+            println!("kubernetes: {error:#}");
+        }
+    }
+}
+
+pub fn test(project: &Project, python: &Python) -> Result<()> {
+    let binary = build::build(project)?;
+    let work = project.target.join("kubernetes");
+    let cluster = Cluster { project, python, work, begin: Instant::now() };
+    cluster.up()?;
+    cluster.image(&binary)?;
+    cluster.install()?;
+    let pod = cluster.pod()?;
+    println!("{}", cluster.reload(&pod)?);
+    cluster.replay(&pod)?;
+    cluster.refuse(&pod)?;
+    cluster.update(&pod)?;
+    cluster.uninstall()
+}
+
+impl Cluster<'_> {
+    fn say(&self, what: &str) {
+        println!("kubernetes: {:>5.1} s  {what}", self.begin.elapsed().as_secs_f64());
+    }
+
+    fn script(&self, name: &str) -> Command {
+        let mut bash = Command::new("bash");
+        bash.arg(self.project.root.join("xtask/src/kubernetes/cluster").join(name));
+        bash
+    }
+
+    fn inside(program: impl AsRef<Path>) -> Command {
+        let mut command = Command::new("nsenter");
+        // `ip netns exec` would mount another /sys.
+        command.arg(format!("--net={NETNS}")).arg(program.as_ref());
+        command
+    }
+
+    fn kubectl(&self, args: &[&str]) -> Result<String> {
+        let mut kubectl = Self::inside(self.work.join("bin/kubectl"));
+        process::text(kubectl.arg("--kubeconfig").arg(self.work.join("run/kubeconfig")).args(args))
+    }
+
+    /// Runs a command of the daemon's program in its pod.
+    fn tcpwatch(&self, pod: &str, args: &[&str]) -> Result<String> {
+        let mut kubectl = Self::inside(self.work.join("bin/kubectl"));
+        kubectl.arg("--kubeconfig").arg(self.work.join("run/kubeconfig"));
+        kubectl.args(["-n", "tcpwatch", "exec", pod, "--", "/tcpwatch"]).args(args);
+        let ended = kubectl.output().with_context(|| format!("cannot start {}", process::show(&kubectl)))?;
+        // 1 is: there are findings.
+        ensure!(
+            matches!(ended.status.code(), Some(0 | 1)) && !ended.stdout.is_empty(),
+            "`{}` failed: {}",
+            process::show(&kubectl),
+            String::from_utf8_lossy(&ended.stderr)
+        );
+        Ok(String::from_utf8_lossy(&ended.stdout).into_owned())
+    }
+
+    fn docker(&self) -> Command {
+        let mut docker = Self::inside("docker");
+        docker.arg("-H").arg(format!("unix://{}", self.work.join("run/docker.sock").display()));
+        docker
+    }
+
+    fn helm(&self, verb: &str, text: &str) -> Result<()> {
+        let values = self.work.join("run/values.yaml");
+        fs::write(&values, text).with_context(|| format!("cannot write {}", values.display()))?;
+        let chart = self.project.root.join("deploy/helm/tcpwatch");
+        let helm = self.python.helm_command(verb, Some(&chart));
+        let mut command = Self::inside(helm.get_program());
+        command.args(helm.get_args()).arg("tcpwatch").arg(self.work.join("run/kubeconfig")).arg(values);
+        self.say(process::text(&mut command)?.trim());
+        Ok(())
+    }
+
+    fn wait_for<T>(&self, what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let found = look();
+            if let Ok(Some(found)) = found {
+                self.say(what);
+                return Ok(found);
+            }
+            if Instant::now() > end {
+                let state = self.kubectl(&["describe", "pods", "--all-namespaces"]).unwrap_or_default();
+                println!("{state}");
+                found.with_context(|| format!("waiting for this: {what}"))?;
+                bail!("this did not come to be within {} s: {what}", PATIENCE.as_secs());
+            }
+            sleep(Duration::from_millis(500));
+        }
+    }
+
+    fn up(&self) -> Result<()> {
+        self.say("building Kubernetes, unless that was done before");
+        process::run(self.script("build.sh").arg(&self.work).arg(vm::debian_mirror()?))?;
+        fs::copy(self.project.root.join("xtask/src/kubernetes/cluster/pod.c"), self.work.join("pod.c"))
+            .context("cannot copy the program of the pods")?;
+        self.say("bringing it up");
+        process::output(self.script("cluster.sh").arg(&self.work).arg("up"))?;
+        self.say(self.kubectl(&["get", "nodes", "--no-headers"])?.trim());
+        Ok(())
+    }
+
+    fn image(&self, binary: &Path) -> Result<()> {
+        let context = self.work.join("run/tcpwatch");
+        fs::create_dir_all(&context).context("make a directory for the image")?;
+        fs::copy(binary, context.join("tcpwatch")).context("copy the binary")?;
+        fs::write(
+            context.join("Dockerfile"),
+            "FROM scratch\nCOPY tcpwatch /tcpwatch\nENTRYPOINT [\"/tcpwatch\"]\n",
+        )
+        .context("write what the image is made of")?;
+        let tag = format!("tcpwatch:{}", env!("CARGO_PKG_VERSION"));
+        process::output(self.docker().args(["build", "-q", "-t", &tag]).arg(&context))?;
+        self.say(&format!("{tag} is there"));
+        Ok(())
+    }
+
+    fn install(&self) -> Result<()> {
+        self.kubectl(&["create", "namespace", "shop"])?;
+        let file = self.work.join("run/forgetful.yaml");
+        fs::write(&file, FORGETFUL).context("write who leaks")?;
+        self.kubectl(&["apply", "-f", &file.to_string_lossy()])?;
+        self.helm("install", "config: {close_wait_buildup: {min_count: 1000, age: 1s}}\n")?;
+        self.roll_out()?;
+        // As the authorizer of this cluster sees the role.
+        let may = |verb: &str, what: &str| {
+            let account = "--as=system:serviceaccount:tcpwatch:tcpwatch";
+            // It fails where the answer is no.
+            self.kubectl(&["auth", "can-i", verb, what, account, "--all-namespaces"]).is_ok()
+        };
+        ensure!(may("list", "pods") && may("watch", "pods"), "the role does not allow to watch pods");
+        for (verb, what) in
+            [("get", "secrets"), ("list", "configmaps"), ("delete", "pods"), ("create", "pods/exec")]
+        {
+            ensure!(!may(verb, what), "the role allows to {verb} {what}");
+        }
+        self.say("the role allows to list and watch pods, and no more");
+        Ok(())
+    }
+
+    fn roll_out(&self) -> Result<()> {
+        self.wait_for("the DaemonSet is rolled out", || {
+            self.kubectl(&["-n", "tcpwatch", "rollout", "status", "daemonset/tcpwatch", "--timeout=5s"])
+                .map(Some)
+        })
+        .map(drop)
+    }
+
+    /// The only pod of the `DaemonSet`, once its predecessor is gone.
+    fn pod(&self) -> Result<String> {
+        self.wait_for("it is the only one, and ready", || {
+            let pods = self.kubectl(&["-n", "tcpwatch", "get", "pods", "--no-headers"])?;
+            let one = pods.lines().count() == 1 && pods.contains("1/1");
+            Ok(pods.split_whitespace().next().filter(|_| one).map(str::to_owned))
+        })
+    }
+
+    /// The finding comes when another `ConfigMap` has come, without another pod.
+    fn reload(&self, pod: &str) -> Result<String> {
+        self.wait_for("it counts 30 sockets in CLOSE_WAIT", || {
+            let sockets = self.tcpwatch(pod, &["netstat", "--filter", "state=close_wait", "--json"])?;
+            Ok((sockets.matches("\"state\":\"close_wait\"").count() == 30).then_some(()))
+        })?;
+        let findings = self.tcpwatch(pod, &["findings", "--json"])?;
+        ensure!(findings.contains("\"findings\":[]"), "30 are too few yet, but: {findings}");
+        self.helm("upgrade", "config: {close_wait_buildup: {min_count: 10, age: 1s}}\n")?;
+        self.wait_for("the daemon has read the changed ConfigMap", || {
+            Ok(self
+                .kubectl(&["-n", "tcpwatch", "logs", pod])?
+                .contains("it has changed: the configuration")
+                .then_some(()))
+        })?;
+        self.finding(pod)
+    }
+
+    /// Who leaks is named by its pod.
+    fn finding(&self, pod: &str) -> Result<String> {
+        let field = |path: &str| {
+            self.kubectl(&[
+                "-n",
+                "shop",
+                "get",
+                "pods",
+                "-o",
+                &format!("jsonpath={{.items[0].metadata.{path}}}"),
+            ])
+        };
+        let (uid, name) = (field("uid")?, field("name")?);
+        let findings = self.wait_for(&format!("a finding about the pod {name}, {uid}"), || {
+            let findings = self.tcpwatch(pod, &["findings", "--json"])?;
+            let is_it = findings.contains("\"kind\":\"close_wait_buildup\"") && findings.contains(&uid);
+            Ok(is_it.then_some(findings))
+        })?;
+        ensure!(findings.matches("\"kind\":").count() == 1, "one is the only one: {findings}");
+        self.tcpwatch(pod, &["findings"])
+    }
+
+    /// Its recorder can write, and what it wrote is found.
+    fn replay(&self, pod: &str) -> Result<()> {
+        self.wait_for("the finding is in the recording, too", || {
+            Ok(self.tcpwatch(pod, &["replay"])?.contains("close_wait_buildup").then_some(()))
+        })
+    }
+
+    /// A `ConfigMap` that somebody has broken by hand.
+    fn refuse(&self, pod: &str) -> Result<()> {
+        let broken = r#"{"data":{"tcpwatch.toml":"[close_wait_buildup]\nmin_count = 0\n"}}"#;
+        self.kubectl(&["-n", "tcpwatch", "patch", "configmap", "tcpwatch", "--patch", broken])?;
+        self.wait_for("the daemon refuses a broken ConfigMap", || {
+            let log = self.kubectl(&["-n", "tcpwatch", "logs", pod])?;
+            Ok((log.contains("min_count is 0") && log.contains("the old configuration stays")).then_some(()))
+        })?;
+        self.finding(pod).map(drop)
+    }
+
+    fn update(&self, old: &str) -> Result<()> {
+        self.helm(
+            "upgrade",
+            "config: {close_wait_buildup: {min_count: 10, age: 1s}}\npodAnnotations: {round: two}\n",
+        )?;
+        self.roll_out()?;
+        let new = self.pod()?;
+        ensure!(new != old, "the update made no new pod");
+        self.finding(&new).map(drop)
+    }
+
+    fn uninstall(&self) -> Result<()> {
+        let mut helm = self.python.helm_command("uninstall", None);
+        let helm = helm.arg("tcpwatch").arg(self.work.join("run/kubeconfig"));
+        let mut command = Self::inside(helm.get_program());
+        self.say(process::text(command.args(helm.get_args()))?.trim());
+        let kinds =
+            "daemonsets,configmaps,services,serviceaccounts,clusterroles,clusterrolebindings,pods,secrets";
+        self.wait_for("nothing of it is left in the cluster", || {
+            let left =
+                self.kubectl(&["get", kinds, "-A", "-l", "app.kubernetes.io/name=tcpwatch", "-o", "name"])?;
+            Ok(left.trim().is_empty().then_some(()))
+        })
+    }
+}
