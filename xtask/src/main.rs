@@ -33,6 +33,7 @@ Usage: cargo xtask <COMMAND>
   test [FILTER…]  run the unit tests and the live tests, these as root
   bench [ARGS…]   measure what watching costs, as root
   vm [SUITE…]     run the live tests on the kernels of Debian suites, under QEMU
+  systemd [SUITE…]  install, run, upgrade and remove tcpwatch under a real systemd, under QEMU
   tidy            check the rules between the modules, the links and the metric names
   ci              all the checks above, and what cargo checks: the gate
 
@@ -84,6 +85,7 @@ fn dispatch(command: &str, args: &[String]) -> Option<Result<()>> {
         "test" if names => Some(test::test(project, args)),
         "bench" => Some(bench::bench(project, args)),
         "vm" if names => Some(vm::command::live(project, args)),
+        "systemd" if names => Some(vm::systemd::command(project, args)),
         "tidy" if args.is_empty() => Some(tidy::tidy(project)),
         "ci" if args.is_empty() => Some(ci::ci(project)),
         _ => None,

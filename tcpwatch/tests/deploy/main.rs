@@ -8,12 +8,16 @@
 //! ```
 
 mod alerts;
+mod commands;
 mod committed;
+mod configuration;
 mod documented;
 mod examples;
+mod install;
 mod page;
 mod promql;
 mod recording;
 mod runbooks;
 mod text;
+mod unit;
 mod yaml;
