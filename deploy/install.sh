@@ -171,7 +171,7 @@ main() {
 
     note "file $share/installed"
     if [ -n "$dry" ]; then return; fi
-    cp "$work/list" "$destdir$share/installed"
+    sort "$work/list" >"$destdir$share/installed"
 
     if ! systemd_runs; then
         say "done; systemd does not run here: $prefix/bin/tcpwatch run --config /etc/tcpwatch/tcpwatch.toml"

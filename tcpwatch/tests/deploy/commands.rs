@@ -13,6 +13,9 @@ const BINARY: &str = env!("CARGO_BIN_EXE_tcpwatch");
 const ALONE: [(&str, &str); 4] =
     [("completions ", ""), ("man ", ""), ("explain ", " --alone"), ("run --print-config", "")];
 
+/// Stand for something of the reader's own.
+const OF_THE_READER: [&str; 5] = ["TOPIC", "KIND", "SHELL", "COMMAND", "FILE"];
+
 fn pages() -> Vec<String> {
     let listed = |folder: &str| {
         let entries = fs::read_dir(committed::root().join(folder)).expect("list it");
@@ -28,14 +31,9 @@ fn command(text: &str) -> Option<String> {
     let text = text.trim().trim_start_matches("$ ").strip_prefix("tcpwatch ")?;
     let text = text.split("  ").next().unwrap_or(text);
     let text = text[..text.find(['|', '>', '#']).unwrap_or(text.len())].trim();
-    // Words in capitals stand for one of the reader's.
-    let is_whole = !text.contains(['[', '…']) && !text.split(' ').any(|word| word.len() > 3 && is_placeholder(word));
+    let is_whole = !text.contains(['[', '…']) && !text.split(' ').any(|word| OF_THE_READER.contains(&word));
     let (_, more) = ALONE.iter().find(|(begin, _)| text.starts_with(begin))?;
     is_whole.then(|| format!("{text}{more}"))
-}
-
-fn is_placeholder(word: &str) -> bool {
-    matches!(word, "TOPIC" | "SHELL" | "COMMAND" | "FILE" | "NAME")
 }
 
 #[test]

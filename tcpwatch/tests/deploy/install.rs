@@ -9,8 +9,10 @@ use std::process::{Command, Output};
 
 use crate::committed;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_tcpwatch");
 const CONFIG: &str = "etc/tcpwatch/tcpwatch.toml";
+
+/// What is installed: small, and does what the real one does.
+const PROGRAM: &str = concat!("#!/bin/sh\nexec '", env!("CARGO_BIN_EXE_tcpwatch"), "' \"$@\"\n");
 
 struct Host(PathBuf);
 
@@ -22,6 +24,14 @@ impl Host {
         fs::create_dir_all(path.join("etc/systemd/system")).expect("make a directory");
         fs::write(path.join("usr/local/bin/other"), "not ours").expect("write a file");
         Self(path)
+    }
+
+    /// A program beside what is installed.
+    fn program(&self, name: &str, text: &str) -> String {
+        let path = self.path(name);
+        fs::write(&path, text).expect("write a file");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("make it a program");
+        path.to_str().expect("plain text").to_owned()
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -51,7 +61,7 @@ impl Host {
     }
 
     /// Every path with its mode and, of files, what is in it and its inode.
-    fn tree(&self) -> BTreeMap<PathBuf, (u32, u64, Vec<u8>)> {
+    fn tree(&self) -> BTreeMap<PathBuf, (u32, u64, String)> {
         let mut all = BTreeMap::new();
         let mut waiting = vec![self.0.clone()];
         while let Some(directory) = waiting.pop() {
@@ -60,7 +70,7 @@ impl Host {
                 let data = fs::symlink_metadata(&path).expect("it is there");
                 let is_directory = data.is_dir();
                 let (inode, content) =
-                    if is_directory { (0, Vec::new()) } else { (data.ino(), fs::read(&path).expect("a file")) };
+                    if is_directory { (0, String::new()) } else { (data.ino(), text(&path)) };
                 all.insert(path.clone(), (data.mode(), inode, content));
                 if is_directory {
                     waiting.push(path);
@@ -85,12 +95,13 @@ fn text(path: &Path) -> String {
 #[test]
 fn what_was_installed_works_and_goes_without_a_trace() {
     let host = Host::new("whole");
+    let program = host.program("tcpwatch", PROGRAM);
     let before = host.tree();
-    let said = host.install(BINARY, &["--dry-run"]);
+    let said = host.install(&program, &["--dry-run"]);
     assert!(said.contains("install ") && said.contains("(dry run)"), "{said}");
     assert_eq!(host.tree(), before, "a dry run changes nothing");
 
-    host.install(BINARY, &[]);
+    host.install(&program, &[]);
     for (path, mode, content) in [
         ("usr/local/bin/tcpwatch", 0o755, ""),
         ("usr/local/share/bash-completion/completions/tcpwatch", 0o644, "complete"),
@@ -106,7 +117,7 @@ fn what_was_installed_works_and_goes_without_a_trace() {
             assert!(text(&host.path(path)).contains(content), "{path}");
         }
     }
-    let help = Command::new(BINARY).arg("--help").output().expect("the binary");
+    let help = Command::new(&program).arg("--help").output().expect("the binary");
     let commands = String::from_utf8(help.stdout).expect("UTF-8").matches("\n  ").count();
     let pages = fs::read_dir(host.path("usr/local/share/man/man1")).expect("pages").count();
     assert!(pages > 10 && pages < commands, "{pages} manual pages");
@@ -123,7 +134,7 @@ fn what_was_installed_works_and_goes_without_a_trace() {
     assert!(config.contains("\n#min_count = ") && !config.contains("\nmin_count"), "{config}");
 
     let installed = host.tree();
-    let said = host.install(BINARY, &[]);
+    let said = host.install(&program, &[]);
     assert_eq!(host.tree(), installed, "a second time nothing is written: {said}");
 
     let said = host.uninstall(&["--dry-run"]);
@@ -136,12 +147,9 @@ fn what_was_installed_works_and_goes_without_a_trace() {
 #[test]
 fn an_upgrade_keeps_what_the_host_has_changed() {
     let host = Host::new("upgrade");
-    host.install(BINARY, &[]);
-    // Bytes after the end of a program change nothing of what it does.
-    let newer = host.path("newer");
-    fs::write(&newer, [fs::read(BINARY).expect("the binary"), b"newer".to_vec()].concat()).expect("write it");
-    fs::set_permissions(&newer, fs::Permissions::from_mode(0o755)).expect("make it a program");
-    let newer = newer.to_str().expect("plain text").to_owned();
+    let program = host.program("tcpwatch", PROGRAM);
+    let newer = host.program("newer", &format!("{PROGRAM}# newer\n"));
+    host.install(&program, &[]);
 
     // One that nobody has changed is brought up to date: as if an older version had left it.
     let noted = host.path("usr/local/share/tcpwatch/installed");
@@ -159,12 +167,12 @@ fn an_upgrade_keeps_what_the_host_has_changed() {
     fs::write(&noted, list).expect("write it");
     let said = host.install(&newer, &[]);
     assert!(said.contains("replace ") && said.contains("bin/tcpwatch"), "{said}");
-    assert_eq!(fs::read(host.path("usr/local/bin/tcpwatch")).expect("it"), fs::read(&newer).expect("it"));
+    assert_eq!(text(&host.path("usr/local/bin/tcpwatch")), text(Path::new(&newer)));
     assert_ne!(text(&host.path(CONFIG)), older);
 
     let own = "[findings]\nclose_after = \"45s\"\n";
     fs::write(host.path(CONFIG), own).expect("write it");
-    let said = host.install(BINARY, &[]);
+    let said = host.install(&program, &[]);
     assert!(said.contains("keep ") && said.contains("it was changed"), "{said}");
     assert_eq!(text(&host.path(CONFIG)), own);
 
@@ -188,14 +196,14 @@ fn an_upgrade_keeps_what_the_host_has_changed() {
 #[test]
 fn it_says_what_is_wrong_before_it_does_anything() {
     let host = Host::new("wrong");
+    let program = host.program("tcpwatch", PROGRAM);
     let before = host.tree();
     for (args, told) in [
         (&["--binary", "/no/such/file"][..], "there is no /no/such/file"),
         (&["--binary", "/etc/passwd"], "does not run on this machine"),
         (&["--prefix", "relative"], "has to begin with /"),
-        (&["--binary", BINARY, "--start"], "--start needs the system itself"),
+        (&["--binary", program.as_str(), "--start"], "--start needs the system itself"),
         (&["--no-such-option"], "there is no option --no-such-option"),
-        (&["--binary"], "does not run"),
     ] {
         let (code, said) = host.run(&committed::root().join("deploy/install.sh"), args);
         assert_eq!(code, Some(1), "{args:?}: {said}");
@@ -209,8 +217,9 @@ fn it_says_what_is_wrong_before_it_does_anything() {
 #[test]
 fn everything_goes_below_another_prefix() {
     let host = Host::new("prefix");
+    let program = host.program("tcpwatch", PROGRAM);
     let before = host.tree();
-    host.install(BINARY, &["--prefix=/usr"]);
+    host.install(&program, &["--prefix=/usr"]);
     let unit = text(&host.path("usr/lib/systemd/system/tcpwatch.service"));
     assert!(unit.contains("ExecStart=/usr/bin/tcpwatch run "), "{unit}");
     assert!(!unit.contains("/usr/local"), "{unit}");
