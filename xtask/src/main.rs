@@ -44,6 +44,7 @@ Usage: cargo xtask <COMMAND>
   vm [SUITE…]     run the live tests on the kernels of Debian suites, under QEMU
   grafana         hold the dashboards against the types that Grafana publishes (npm)
   kubernetes      check the Helm chart and the manifests with Helm and the schemas of Kubernetes
+  systemd [SUITE…]  install, run, upgrade and remove tcpwatch under a real systemd, under QEMU
   tidy            check the rules between the modules, the links and the metric names
   ci              all the checks above, and what cargo checks: the gate
 
@@ -106,6 +107,7 @@ fn dispatch(command: &str, args: &[String]) -> Option<Result<()>> {
         "demo" if args == ["container"] => Some(demo::demo(project, true)),
         "grafana" if args.is_empty() => Some(grafana::grafana(project)),
         "kubernetes" => kubernetes::command(project, args),
+        "systemd" if names => Some(vm::systemd::command(project, args)),
         "tidy" if args.is_empty() => Some(tidy::tidy(project)),
         "ci" if args.is_empty() => Some(ci::ci(project)),
         _ => None,

@@ -30,6 +30,8 @@ impl Package {
 /// What the live tests call beside tcpwatch.
 pub const TEST: &[Package] = &[
     Package::new("iproute2", &["ip", "nstat", "ss"]),
+    Package::new("shellcheck", &["shellcheck"]),
+    Package::new("systemd", &["systemd-analyze"]),
     Package::new("prometheus", &["prometheus", "promtool"]).with_service("prometheus"),
     Package::new("prometheus-alertmanager", &["prometheus-alertmanager", "amtool"])
         .with_service("prometheus-alertmanager"),

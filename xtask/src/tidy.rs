@@ -2,10 +2,12 @@
 //!
 //! Plain text search over the source tree, so that it takes no time and a rule is a line in a table: who may use
 //! which library (`words`), who may import whom (`floors`), how files look (`shape`), and that the documents tell of
-//! things that exist (`links`, `metrics`). All violations are printed, each with the place to open.
+//! things that exist (`links`, `commands`, `metrics`). All violations are printed, each with the place to open.
 
+mod commands;
 mod floors;
 mod links;
+mod markdown;
 mod metrics;
 mod shape;
 mod source;
@@ -41,6 +43,7 @@ pub fn tidy(project: &Project) -> Result<()> {
         violations.extend(floors::check(source));
     }
     violations.extend(links::check(&tree));
+    violations.extend(commands::check(&tree, crate::USAGE));
     violations.extend(metrics::check(&tree));
     violations.sort();
     for Violation { path, line, rule, message } in &violations {

@@ -3,6 +3,8 @@
 mod check;
 mod client;
 mod doctor;
+#[cfg(test)]
+mod documented;
 mod explain;
 mod filter;
 mod findings;

@@ -8,10 +8,13 @@
 //! ```
 
 mod alerts;
+mod commands;
 mod committed;
+mod configuration;
 mod documented;
 mod examples;
 mod grafana;
+mod install;
 mod kubernetes;
 mod page;
 mod privileges;
@@ -19,4 +22,5 @@ mod promql;
 mod recording;
 mod runbooks;
 mod text;
+mod unit;
 mod yaml;

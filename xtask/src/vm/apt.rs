@@ -88,6 +88,20 @@ impl Apt {
         Ok(process::text(self.command("apt-cache").args(["show", package])).unwrap_or_default())
     }
 
+    /// Downloads packages and all that they need; where apt has put them.
+    pub fn download_all(&self, packages: &[&str]) -> Result<PathBuf> {
+        let names = packages.join(" ");
+        process::retry(&format!("{}: apt-get --download-only install", self.suite), || {
+            // What was there before is no longer needed, and would be unpacked, too.
+            process::output(self.command("apt-get").arg("clean"))?;
+            let mut install = self.command("apt-get");
+            install.args(["-q", "-y", "--no-install-recommends", "--download-only", "install"]);
+            process::output(install.args(packages))
+        })
+        .with_context(|| format!("cannot download {names} from {}", self.mirror))?;
+        Ok(self.root.join("cache/archives"))
+    }
+
     /// Downloads packages into `directory`; apt checks their hashes.
     pub fn download(&self, packages: &[String], directory: &Path) -> Result<()> {
         let names = packages.join(" ");

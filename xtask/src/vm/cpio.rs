@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result};
 const DIRECTORY: u32 = 0o040_000;
 const CHARACTER: u32 = 0o020_000;
 const REGULAR: u32 = 0o100_000;
+const LINK: u32 = 0o120_000;
 
 pub struct Archive<W> {
     out: W,
@@ -26,12 +27,24 @@ impl<W: Write> Archive<W> {
 
     /// Adds a directory and its parents, each once.
     pub fn directory(&mut self, path: &str) -> Result<()> {
+        self.directory_as(path, 0o755)
+    }
+
+    /// The same, with permissions of its own.
+    pub fn directory_as(&mut self, path: &str, permissions: u32) -> Result<()> {
         let path = path.trim_matches('/');
         if path.is_empty() || !self.directories.insert(path.to_owned()) {
             return Ok(());
         }
         self.parent(path)?;
-        self.entry(path, DIRECTORY | 0o755, (0, 0), &[])
+        self.entry(path, DIRECTORY | (permissions & 0o7777), (0, 0), &[])
+    }
+
+    /// Adds a symbolic link.
+    pub fn link(&mut self, path: &str, target: &str) -> Result<()> {
+        let path = path.trim_start_matches('/');
+        self.parent(path)?;
+        self.entry(path, LINK | 0o777, (0, 0), target.as_bytes())
     }
 
     /// Adds a file, and its directory if need be.
@@ -139,6 +152,18 @@ mod tests {
         let bytes = archive.finish().unwrap();
         assert_eq!(field(&bytes, 0, 1), 0o020_600);
         assert_eq!((field(&bytes, 0, 9), field(&bytes, 0, 10)), (5, 1));
+    }
+
+    #[test]
+    fn links_hold_where_they_lead() {
+        let mut archive = Archive::new(Vec::new());
+        archive.directory_as("tmp", 0o1777).unwrap();
+        archive.link("bin", "usr/bin").unwrap();
+        let bytes = archive.finish().unwrap();
+        assert_eq!(field(&bytes, 0, 1), 0o041_777);
+        // 110 bytes of header, 4 of the name, 2 of padding.
+        assert_eq!((field(&bytes, 116, 1), field(&bytes, 116, 6)), (0o120_777, 7));
+        assert_eq!(&bytes[232..240], b"usr/bin\0");
     }
 
     #[test]

@@ -9,10 +9,12 @@ mod apt;
 pub mod command;
 mod console;
 mod cpio;
+mod debian;
 mod initramfs;
 mod kernels;
 mod modules;
 mod qemu;
+pub mod systemd;
 mod tools;
 mod version;
 
@@ -142,7 +144,7 @@ impl Guest {
     ) -> Result<Outcome> {
         println!("{suite}: {}: booting", kernel.release);
         let begin = Instant::now();
-        let ending = qemu::boot(&kernel.vmlinuz(), image, log, timeout, |line| {
+        let ending = qemu::boot(&kernel.vmlinuz(), image, "", log, timeout, |line| {
             println!("{suite}: {}: {line}", kernel.release);
         })?;
         let seconds = begin.elapsed().as_secs_f64();

@@ -68,17 +68,18 @@ impl fmt::Display for Ending {
     }
 }
 
-/// Boots, up to three times when user space is not reached. The console goes to
-/// `log`; `progress` gets a line for what is worth telling.
+/// Boots, up to three times when user space is not reached. `more` goes to the
+/// kernel's command line, the console to `log`; `progress` gets a line for what is worth telling.
 pub fn boot(
     vmlinuz: &Path,
     initramfs: &Path,
+    more: &str,
     log: &Path,
     timeout: Duration,
     progress: impl Fn(&str),
 ) -> Result<Ending> {
     for attempt in 1.. {
-        let (ending, console) = boot_once(vmlinuz, initramfs, log, timeout)?;
+        let (ending, console) = boot_once(vmlinuz, initramfs, more, log, timeout)?;
         if let Some(modules) = console.modules {
             progress(&format!("modules {modules}"));
         }
@@ -99,8 +100,14 @@ pub fn boot(
     unreachable!("the last attempt returns")
 }
 
-fn boot_once(vmlinuz: &Path, initramfs: &Path, log: &Path, timeout: Duration) -> Result<(Ending, Console)> {
-    let mut guest = Guest::start(vmlinuz, initramfs, log)?;
+fn boot_once(
+    vmlinuz: &Path,
+    initramfs: &Path,
+    more: &str,
+    log: &Path,
+    timeout: Duration,
+) -> Result<(Ending, Console)> {
+    let mut guest = Guest::start(vmlinuz, initramfs, more, log)?;
     let mut reader = File::open(log).with_context(|| format!("cannot read {}", log.display()))?;
     let mut console = Console::default();
     let mut stage = Stage::Boot;
@@ -167,7 +174,7 @@ fn judge(console: &Console, ended: Option<String>, timeout: Duration) -> Ending 
 struct Guest(Child);
 
 impl Guest {
-    fn start(vmlinuz: &Path, initramfs: &Path, log: &Path) -> Result<Self> {
+    fn start(vmlinuz: &Path, initramfs: &Path, more: &str, log: &Path) -> Result<Self> {
         let file = File::create(log).with_context(|| format!("cannot create {}", log.display()))?;
         let errors = file.try_clone().with_context(|| format!("cannot share {}", log.display()))?;
         // The console is QEMU's standard output, so that its own complaints land
@@ -186,7 +193,7 @@ impl Guest {
             .arg(vmlinuz)
             .arg("-initrd")
             .arg(initramfs)
-            .args(["-append", KERNEL_COMMAND_LINE])
+            .args(["-append", &format!("{KERNEL_COMMAND_LINE} {more}")])
             .stdin(Stdio::null())
             .stdout(file)
             .stderr(errors)
