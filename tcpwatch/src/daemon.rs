@@ -89,7 +89,8 @@ where
         .name("sampler".into())
         .spawn(move || sample(source, &publisher, tick, &config, recording))
         .context("start the sampling thread")?;
-    let served = runtime.block_on(serve_until(listener, local, feed.clone(), shutdown));
+    let served =
+        runtime.block_on(serve_until(listener, local, feed.clone(), Arc::clone(&settings.config), shutdown));
     feed.stop();
     // A panic there has been reported by its own thread.
     let sampled = sampler.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the sampling thread panicked")));
@@ -275,13 +276,14 @@ async fn serve_until(
     listener: TcpListener,
     local: Option<UnixListener>,
     feed: Feed,
+    config: Arc<Config>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
     let own = Own { usage: self_usage, settings: source::settings };
     let listener = tokio::net::TcpListener::from_std(listener).context("use the listening socket")?;
     let local = local.map(tokio::net::UnixListener::from_std).transpose();
     let local = local.context("use the local socket")?;
-    serve::serve(listener, local, feed, own, shutdown).await.context("serve HTTP")
+    serve::serve(listener, local, feed, own, config, shutdown).await.context("serve HTTP")
 }
 
 /// What a new configuration changes takes effect at the next tick.

@@ -1,6 +1,6 @@
 //! The HTTP interface: what the daemon tells Prometheus, scripts, and whoever keeps it running.
 //!
-//! Every figure comes out of the [`Feed`]; nothing here reads the host, and nothing changes state.
+//! Every figure comes out of the [`Feed`]; nothing here reads the host.
 //!
 //! | route | answer |
 //! |---|---|
@@ -33,6 +33,7 @@ mod tests;
 
 use std::future::Future;
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
@@ -41,6 +42,7 @@ use axum::routing::get;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 
+use crate::config::Config;
 use crate::explain::Settings;
 use crate::feed::Feed;
 use failure::Failure;
@@ -90,12 +92,14 @@ pub struct Own {
 struct App {
     feed: Feed,
     own: Own,
+    config: Arc<Config>,
+    kept: metrics::Kept,
     started: SystemTime,
 }
 
 /// All routes.
-pub fn router(feed: Feed, own: Own) -> Router {
-    let app = App { feed, own, started: SystemTime::now() };
+pub fn router(feed: Feed, own: Own, config: Arc<Config>) -> Router {
+    let app = App { feed, own, config, kept: metrics::Kept::default(), started: SystemTime::now() };
     Router::new()
         .route("/", get(async || INDEX))
         .route("/metrics", get(metrics::scrape))
@@ -123,6 +127,7 @@ pub async fn serve(
     local: Option<UnixListener>,
     feed: Feed,
     own: Own,
+    config: Arc<Config>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let (stop, stopping) = watch::channel(());
@@ -130,7 +135,7 @@ pub async fn serve(
         // Told, or its sender has gone.
         let _ = stopping.changed().await;
     };
-    let router = router(feed, own);
+    let router = router(feed, own, config);
     let tcp = axum::serve(listener, router.clone()).with_graceful_shutdown(stopped(stopping.clone()));
     let unix = local.map(|local| axum::serve(local, router).with_graceful_shutdown(stopped(stopping)));
     let serve = async {

@@ -90,7 +90,7 @@ impl Server {
             runtime.block_on(async {
                 let own = Own { usage: SelfUsage::default, settings: Settings::new };
                 let shutdown = async { stopped.await.expect("told to stop") };
-                serve(TcpListener::from_std(listener)?, None, feed, own, shutdown).await
+                serve(TcpListener::from_std(listener)?, None, feed, own, Arc::default(), shutdown).await
             })
         });
         Self { address, stop, thread }
