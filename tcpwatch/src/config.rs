@@ -1,8 +1,9 @@
-//! The configuration file: TOML, a section per kind of finding, and one for recordings.
+//! The configuration file: TOML, a section per kind of finding, one for recordings and one for metrics.
 //!
 //! A file that is not right is refused as a whole, with the line and the reason of everything wrong in it: a daemon
 //! that took half of a file would not do what anybody wrote. `options.rs` lists what there is.
 
+mod budget;
 mod options;
 mod value;
 
@@ -19,6 +20,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::detect::Thresholds;
 use crate::record;
+pub use budget::Budget;
 use options::{OPTIONS, Opt, SECTIONS};
 
 /// Why a configuration cannot be used.
@@ -48,6 +50,7 @@ fn list(problems: &[Problem]) -> String {
 pub struct Values {
     pub thresholds: Thresholds,
     pub record: record::Options,
+    pub metrics: Budget,
 }
 
 /// The configuration that is in effect, and where it comes from.

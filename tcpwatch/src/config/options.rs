@@ -29,6 +29,18 @@ macro_rules! count {
     };
 }
 
+/// A bound on the page of metrics.
+macro_rules! bound {
+    ($name:ident, $low:literal to $high:literal, $about:literal) => {
+        Opt {
+            section: "metrics",
+            name: stringify!($name),
+            about: $about,
+            setting: Setting::Count(|values| &mut values.metrics.$name, $low, $high),
+        }
+    };
+}
+
 /// A share, or a rate per second.
 macro_rules! share {
     ($section:ident . $name:ident, $low:literal to $high:literal, $about:literal) => {
@@ -75,6 +87,7 @@ pub(super) const SECTIONS: &[(&str, &str)] = &[
     ("memory_pressure", "TCP's memory, or the number of orphans, nears the limit of the host."),
     ("illegal_transition", "A socket changed its state in a way that no TCP may."),
     ("record", "The flight recorder: the last hours, on disk, for `tcpwatch replay`."),
+    ("metrics", "How large a scrape may get. What has no series of its own is added up in `other`."),
 ];
 
 pub(super) const OPTIONS: &[Opt] = &[
@@ -158,4 +171,9 @@ pub(super) const OPTIONS: &[Opt] = &[
         about: "What all files together may take",
         setting: Setting::Size(|values| &mut values.record.max_size, 1 << 20, 1 << 50),
     },
+    bound!(listeners, 0 to 10_000, "Listening addresses with series of their own, ten for each"),
+    bound!(owners, 0 to 10_000, "Owners of sockets with series of their own, ten for each"),
+    bound!(findings, 0 to 10_000, "Subjects of findings with a series of their own"),
+    bound!(series, 1_000 to 1_000_000,
+        "Series in all, whatever the other bounds allow; findings go first, then owners and listeners have half each"),
 ];

@@ -1,6 +1,6 @@
 //! The HTTP interface: what the daemon tells Prometheus, scripts, and whoever keeps it running.
 //!
-//! Every figure comes out of the [`Feed`]; nothing here reads the host, and nothing changes state.
+//! Every figure comes out of the [`Feed`]; nothing here reads the host.
 //!
 //! | route | answer |
 //! |---|---|
@@ -100,7 +100,7 @@ pub struct Own {
     pub usage: fn() -> SelfUsage,
     /// Asked for each page that explains.
     pub settings: fn() -> Settings,
-    /// What became of its file is told.
+    /// How many series a scrape may have; what became of its file is told.
     pub config: Arc<Config>,
 }
 
@@ -109,12 +109,13 @@ pub struct Own {
 struct App {
     feed: Feed,
     own: Own,
+    kept: metrics::Kept,
     started: SystemTime,
 }
 
 /// All routes.
 pub fn router(feed: Feed, own: Own) -> Router {
-    let app = App { feed, own, started: SystemTime::now() };
+    let app = App { feed, own, kept: metrics::Kept::default(), started: SystemTime::now() };
     Router::new()
         .route("/", get(async || INDEX))
         .route("/metrics", get(metrics::scrape))

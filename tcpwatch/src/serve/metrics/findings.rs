@@ -3,42 +3,46 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use super::bounds;
 use super::family::{Family, number};
 use super::owner::{OTHER, Owner};
 use crate::detect::Findings;
 use crate::finding::{Finding, Kind, Severity};
 
 /// Kind, severity, owner, and address of the listener.
-type Labels = (Kind, Severity, Owner, String);
+pub(super) type Subject = (Kind, Severity, Owner, String);
 
-pub(super) fn add(families: &mut Vec<Family>, findings: &Findings) {
-    families.extend([active(findings), total(findings)]);
-}
+/// Series that are there in any case.
+pub(super) const NONE: usize = Kind::ALL.len() * Severity::ALL.len();
 
-fn active(findings: &Findings) -> Family {
-    let mut family = Family::gauge(
-        "tcpwatch_finding_active",
-        "Open findings by kind and severity, owner and listener, empty where they are not known or there is none; 0 \
-         for kinds without. What is beyond 100 subjects is in process=\"other\". /api/v1/findings explains each",
-    );
-    let mut series: BTreeMap<Labels, u64> = BTreeMap::new();
-    for kind in Kind::ALL {
-        for severity in Severity::ALL {
-            series.insert((kind, severity, Owner::default(), String::new()), 0);
-        }
-    }
-    let mut subjects: BTreeMap<Labels, u64> = BTreeMap::new();
+/// How many open findings each subject has, the critical ones first, then those with the most.
+pub(super) fn ranked(findings: &Findings) -> Vec<(Subject, u64)> {
+    let mut subjects: BTreeMap<Subject, u64> = BTreeMap::new();
     for finding in &findings.open {
         *subjects.entry(labels(finding)).or_default() += 1;
     }
     let mut ranked: Vec<_> = subjects.into_iter().collect();
     // What is critical is shown rather than what is frequent.
     ranked.sort_by_key(|((_, severity, ..), count)| Reverse((*severity, *count)));
-    for (place, (labels, count)) in ranked.into_iter().enumerate() {
-        let (kind, severity, ..) = labels;
+    ranked
+}
+
+/// The first `room` of them, the others by kind and severity, and zeros for what there is none of.
+pub(super) fn active(ranked: Vec<(Subject, u64)>, room: usize) -> Family {
+    let mut family = Family::gauge(
+        "tcpwatch_finding_active",
+        "Open findings by kind and severity, owner and listener, empty where they are not known or there is none; 0 \
+         for kinds without. What has no series of its own is in process=\"other\". /api/v1/findings explains each",
+    );
+    let mut series: BTreeMap<Subject, u64> = BTreeMap::new();
+    for kind in Kind::ALL {
+        for severity in Severity::ALL {
+            series.insert((kind, severity, Owner::default(), String::new()), 0);
+        }
+    }
+    for (place, (subject, count)) in ranked.into_iter().enumerate() {
+        let (kind, severity, ..) = subject;
         let folded = (kind, severity, Owner::only(OTHER), String::from(OTHER));
-        *series.entry(if place < bounds::FINDINGS { labels } else { folded }).or_default() += count;
+        *series.entry(if place < room { subject } else { folded }).or_default() += count;
     }
     for ((kind, severity, owner, listener), count) in series {
         let before = [("kind", kind.name()), ("severity", severity.name())];
@@ -47,14 +51,14 @@ fn active(findings: &Findings) -> Family {
     family
 }
 
-fn labels(finding: &Finding) -> Labels {
+fn labels(finding: &Finding) -> Subject {
     let subject = &finding.seen.subject;
     let owner = subject.owner.as_deref().map(Owner::of).unwrap_or_default();
     let listener = subject.listener.map(|listener| listener.to_string()).unwrap_or_default();
     (finding.seen.kind, finding.seen.severity, owner, listener)
 }
 
-fn total(findings: &Findings) -> Family {
+pub(super) fn total(findings: &Findings) -> Family {
     let mut family = Family::counter("tcpwatch_findings_total", "Findings that were opened, by kind");
     for kind in Kind::ALL {
         let count = findings.totals.get(&kind).copied().unwrap_or(0);

@@ -3,56 +3,39 @@
 //! Only the listeners with the most trouble have series of their own, so that a host with thousands of them stays
 //! cheap; the rest is added up.
 
-use std::cmp::Reverse;
-
-use super::bounds;
 use super::family::{Family, Label, number};
+use super::ledger::{Counts, Ledger, Shown};
 use super::owner::{OTHER, Owner};
-use crate::model::Report;
-use crate::model::listeners::{Drops, ListenerReport, Service};
+use crate::model::listeners::{Drops, ListenerReport, Listeners, Service};
 use crate::view::listeners::address;
 
-pub(super) fn add(families: &mut Vec<Family>, report: &Report) {
-    let (shown, folded) = ranked(&report.listeners.services);
-    let rows: Vec<Row> = shown.iter().map(|service| Row::new(service)).chain(Row::folded(&folded)).collect();
-    if !rows.is_empty() {
-        families.extend(queues(&rows));
-        families.push(drops(&rows));
-        families.push(
-            Family::gauge(
-                "tcpwatch_listeners_folded",
-                "Listening addresses without series of their own: those with the least trouble, added up in \
-                 listen_addr=\"other\"",
-            )
-            .only(Some(number(folded.len() as u64))),
-        );
+/// What is on the page of each listener.
+pub(super) struct Rows(Vec<Row>);
+
+/// The `room` with the most trouble, and the others in one.
+pub(super) fn rows(ledger: &mut Ledger, listeners: &Listeners, room: usize) -> Rows {
+    let (shown, folded) = ledger.divide(listeners, room);
+    let mut rows: Vec<Row> = shown.iter().map(Row::new).collect();
+    // What was counted there stays, be it that there is none any more; and it is there before, to be counted from 0.
+    if !rows.is_empty() || !folded.is_empty() || ledger.other() != Counts::default() {
+        rows.push(Row::sum(&folded, ledger.other()));
     }
-    let namespaces = &report.listeners.namespaces;
-    families.push(
-        Family::counter(
-            "tcpwatch_listener_drops_unattributed_total",
-            "Drops that the kernel counted in ListenDrops and that are no listener's for certain",
-        )
-        .only(
-            (!namespaces.is_empty())
-                .then(|| number(namespaces.values().map(|namespace| namespace.unattributed).sum())),
-        ),
-    );
+    Rows(rows)
 }
 
-/// Those to be shown, the most trouble first, and the others.
-fn ranked(services: &[Service]) -> (Vec<&Service>, Vec<&Service>) {
-    let mut ranked: Vec<&Service> = services.iter().collect();
-    ranked.sort_by_cached_key(|service| {
-        let fullest = service.members.iter().map(|member| {
-            let sample = &member.sample;
-            let queued = sample.accept_queue + sample.syn_queue.unwrap_or(0);
-            queued * 1_000_000 / (sample.accept_limit + 1)
-        });
-        (Reverse(service.drops().0.total()), Reverse(fullest.max()), service.netns, service.local)
-    });
-    let folded = ranked.split_off(ranked.len().min(bounds::LISTENERS));
-    (ranked, folded)
+pub(super) fn add(families: &mut Vec<Family>, rows: &Rows) {
+    families.extend(queues(&rows.0));
+    families.push(drops(&rows.0));
+}
+
+/// Drops that are no listener's for certain; nothing where they are not counted.
+pub(super) fn unattributed(ledger: &mut Ledger, listeners: &Listeners) -> Family {
+    let count = ledger.unattributed(listeners);
+    Family::counter(
+        "tcpwatch_listener_drops_unattributed_total",
+        "Drops that the kernel counted in ListenDrops and that are no listener's for certain",
+    )
+    .only((!listeners.namespaces.is_empty()).then(|| number(count)))
 }
 
 /// What the owners of all members have in common.
@@ -66,42 +49,38 @@ struct Row {
     listen_addr: String,
     owner: Owner,
     netns: String,
-    accept: (u64, u64),
-    /// `None` where the source cannot tell.
+    /// `None` of nothing.
+    accept: (Option<u64>, Option<u64>),
+    /// `None` where the source cannot tell, too.
     syn: (Option<u64>, Option<u64>),
-    drops: Drops,
+    counts: Counts,
 }
 
 impl Row {
-    fn new(service: &Service) -> Self {
+    fn new((service, counts): &Shown<'_>) -> Self {
         Self {
             listen_addr: address(service.local).0,
             owner: owner(service),
             netns: service.netns.to_string(),
-            ..Self::sum(&[service])
+            ..Self::sum(&[service], *counts)
         }
     }
 
-    /// What is left over; nothing if nothing is.
-    fn folded(services: &[&Service]) -> Option<Self> {
-        (!services.is_empty()).then(|| Self::sum(services))
-    }
-
-    fn sum(services: &[&Service]) -> Self {
+    fn sum(services: &[&Service], counts: Counts) -> Self {
         let members = || services.iter().flat_map(|service| &service.members);
-        let sum = |of: fn(&ListenerReport) -> Option<u64>| members().map(of).sum::<Option<u64>>();
-        let mut drops = Drops::default();
-        members().for_each(|member| drops += member.drops);
+        let sum = |of: fn(&ListenerReport) -> Option<u64>| {
+            members().map(of).sum::<Option<u64>>().filter(|_| !services.is_empty())
+        };
         Self {
             listen_addr: OTHER.into(),
             owner: Owner::only(OTHER),
             netns: OTHER.into(),
             accept: (
-                members().map(|member| member.sample.accept_queue).sum(),
-                members().map(|member| member.sample.accept_limit).sum(),
+                sum(|member| Some(member.sample.accept_queue)),
+                sum(|member| Some(member.sample.accept_limit)),
             ),
             syn: (sum(|member| member.sample.syn_queue), sum(|member| member.syn_limit)),
-            drops,
+            counts,
         }
     }
 
@@ -137,8 +116,8 @@ fn queues(rows: &[Row]) -> [Family; 4] {
          tcp_max_syn_backlog too",
     );
     for row in rows {
-        row.add(&mut accept_length, Some(row.accept.0));
-        row.add(&mut accept_limit, Some(row.accept.1));
+        row.add(&mut accept_length, row.accept.0);
+        row.add(&mut accept_limit, row.accept.1);
         row.add(&mut syn_length, row.syn.0);
         row.add(&mut syn_limit, row.syn.1);
     }
@@ -153,29 +132,22 @@ fn drops(rows: &[Row]) -> Family {
          other, unknown",
     );
     for row in rows {
-        for (cause, count) in Drops::CAUSES.into_iter().zip(row.drops.counts()) {
+        for (cause, count) in Drops::CAUSES.into_iter().zip(row.counts.drops) {
             family.add(&row.labels(Some(cause)), number(count));
         }
     }
     family
 }
 
-/// SYN-ACKs sent again, by listener. Those with the most are others than those with the most trouble.
-pub(super) fn synack_retransmits(services: &[Service]) -> Family {
+/// SYN-ACKs sent again, by listener.
+pub(super) fn synack_retransmits(rows: &Rows) -> Family {
     let mut family = Family::counter(
         "tcpwatch_listener_synack_retransmits_total",
         "SYN-ACKs that listeners sent again because no ACK came: clients that never answer (a SYN flood), or a full \
-         accept queue. Listeners with few of them are in listen_addr=\"other\"",
+         accept queue. Listeners without series of their own are in listen_addr=\"other\"",
     );
-    let count = |service: &Service| -> u64 {
-        service.members.iter().map(|member| member.sample.synack_retransmits).sum()
-    };
-    let mut ranked: Vec<_> = services.iter().map(|service| (count(service), service)).collect();
-    ranked.sort_by_key(|(count, service)| (Reverse(*count), service.netns, service.local));
-    let (shown, folded) = ranked.split_at(ranked.len().min(bounds::LISTENERS));
-    for (count, service) in shown {
-        Row::new(service).add(&mut family, Some(*count));
+    for row in &rows.0 {
+        row.add(&mut family, Some(row.counts.synacks));
     }
-    Row::sum(&[]).add(&mut family, Some(folded.iter().map(|(count, _)| count).sum()));
     family
 }

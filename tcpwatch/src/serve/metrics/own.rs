@@ -3,6 +3,8 @@
 use std::time::SystemTime;
 
 use super::family::{Family, number};
+use super::room::Subjects;
+use crate::config::Budget;
 use crate::sample::Sample;
 use crate::serve::SelfUsage;
 
@@ -37,6 +39,28 @@ pub(super) fn add(families: &mut Vec<Family>, sample: &Sample, usage: SelfUsage)
         )
         .only(read_at.map(|time| time.as_secs_f64())),
     ]);
+}
+
+/// Series about the page itself.
+pub(super) const OF_PAGE: usize = 5;
+
+/// Who has no series of its own, and the bound that is kept.
+pub(super) fn folded(subjects: Subjects, shown: Subjects, budget: Budget) -> [Family; 2] {
+    let mut family = Family::gauge(
+        "tcpwatch_subjects_folded",
+        "Listening addresses, owners of sockets and subjects of findings without series of their own: those with the \
+         least trouble, added up in other",
+    );
+    for (subject, count) in [
+        ("listener", subjects.listeners - shown.listeners),
+        ("owner", subjects.owners - shown.owners),
+        ("finding", subjects.findings - shown.findings),
+    ] {
+        family.add(&[("subject", subject)], number(count as u64));
+    }
+    let limit =
+        Family::gauge("tcpwatch_series_limit", "Series that this page may have; see series in [metrics]");
+    [family, limit.only(Some(number(budget.series)))]
 }
 
 /// The number of series, to be called last.

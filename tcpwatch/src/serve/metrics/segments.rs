@@ -6,15 +6,12 @@ use tcpwatch_common::host::{HostCounters, Retransmit};
 use tcpwatch_common::names::program;
 
 use super::family::{Family, number};
-use super::listeners;
-use crate::model::Report;
 use crate::sample::Sample;
 
 /// A reset without a reason from the kernel.
 const UNKNOWN: &str = "unknown";
 
-pub(super) fn add(families: &mut Vec<Family>, report: &Report) {
-    let sample = &report.sample;
+pub(super) fn add(families: &mut Vec<Family>, sample: &Sample) {
     let Some(host) = &sample.host else { return };
     families.extend([retransmits(host, sample), resets(host, sample)]);
     if runs(sample, program::RETRANSMIT) {
@@ -23,9 +20,11 @@ pub(super) fn add(families: &mut Vec<Family>, report: &Report) {
     if runs(sample, program::RESET_SENT) {
         families.push(without_socket(host));
     }
-    if runs(sample, program::RETRANSMIT_SYNACK) {
-        families.push(listeners::synack_retransmits(&report.listeners.services));
-    }
+}
+
+/// Whether SYN-ACKs that are sent again are counted.
+pub(super) fn counts_synacks(sample: &Sample) -> bool {
+    sample.host.is_some() && runs(sample, program::RETRANSMIT_SYNACK)
 }
 
 /// Whether a program counts. What one does not count is unknown, not 0.

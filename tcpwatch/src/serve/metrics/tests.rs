@@ -21,7 +21,9 @@ use crate::sample::{
 };
 use crate::serve::ConfigRead;
 
+mod budget;
 mod histograms;
+mod ledger;
 mod listeners;
 mod owners;
 
@@ -143,6 +145,11 @@ fn shown(sample: Sample, usage: SelfUsage) -> String {
     page(&Model::default().apply(sample), &Findings::default(), usage).expect("encodes")
 }
 
+fn first_page(sample: Sample) -> Vec<MetricFamily> {
+    let (budget, ledger) = (Budget::default(), &mut Ledger::default());
+    families(&Model::default().apply(sample), &Findings::default(), USAGE, budget, ledger)
+}
+
 /// The page's lines of one metric, comments aside.
 fn lines<'a>(page: &'a str, name: &str) -> Vec<&'a str> {
     page.lines().filter(|line| line.split(['{', ' ']).next() == Some(name)).collect()
@@ -180,7 +187,8 @@ fn the_text_is_exact() {
         "tcpwatch_listener_accept_queue_limit{listen_addr=\"0.0.0.0:443\",process=\"httpd\",namespace=\"\",pod=\"\",container=\"\",workload=\"\",netns=\"7\"} 4096",
         "tcpwatch_listener_syn_queue_limit{listen_addr=\"0.0.0.0:443\",process=\"httpd\",namespace=\"\",pod=\"\",container=\"\",workload=\"\",netns=\"7\"} 4096",
         "tcpwatch_listener_drops_unattributed_total 0",
-        "tcpwatch_listeners_folded 0",
+        "tcpwatch_subjects_folded{subject=\"listener\"} 0",
+        "tcpwatch_series_limit 5000",
         "tcpwatch_listener_synack_retransmits_total{listen_addr=\"0.0.0.0:443\",process=\"httpd\",namespace=\"\",pod=\"\",container=\"\",workload=\"\",netns=\"7\"} 7",
         "tcpwatch_listener_synack_retransmits_total{listen_addr=\"other\",process=\"other\",namespace=\"\",pod=\"\",container=\"\",workload=\"\",netns=\"other\"} 0",
         "tcpwatch_workload_sockets{process=\"nginx\",namespace=\"\",pod=\"\",container=\"\",workload=\"\",state=\"close_wait\"} 30",
@@ -280,8 +288,10 @@ fn without_ebpf_only_the_states_are_known() {
         "namespaces",
         "namespaces_incomplete",
         "series",
+        "series_limit",
         "sockets",
         "source_info",
+        "subjects_folded",
     ];
     assert_eq!(names, BTreeSet::from(known), "{page}");
     assert!(page.contains("tcpwatch_sockets{state=\"established\"} 3\n"));
@@ -301,7 +311,7 @@ fn the_series_are_counted_and_none_is_there_twice() {
 /// Name, type and labels of each metric, as the table in the docs has them.
 #[test]
 fn the_docs_list_every_metric() {
-    let families = families(&Model::default().apply(full()), &Findings::default(), USAGE);
+    let families = first_page(full());
     let emitted: BTreeMap<_, _> = families
         .iter()
         .map(|family| {

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 
 use tcpwatch_common::TcpState;
 
-use super::bounds;
 use super::family::{Family, number};
 use super::owner::{OTHER, Owner, UNKNOWN};
 use crate::sample::{Group, Sample, StateCounts};
@@ -13,11 +12,12 @@ use crate::sample::{Group, Sample, StateCounts};
 /// Nobody owns them any more, or they never were whole sockets.
 const KERNEL: &str = "kernel";
 
-pub(super) fn add(families: &mut Vec<Family>, sample: &Sample) {
+/// Sockets by state of each owner, those with the most first; `None` before the first survey.
+pub(super) fn ranked(sample: &Sample) -> Option<Vec<(Owner, StateCounts)>> {
     let surveys: Vec<_> =
         sample.namespaces.iter().filter_map(|namespace| namespace.survey.as_ref()).collect();
     if surveys.is_empty() {
-        return;
+        return None;
     }
     let mut by_owner: BTreeMap<Owner, StateCounts> = BTreeMap::new();
     for group in surveys.iter().flat_map(|survey| &survey.groups) {
@@ -26,7 +26,12 @@ pub(super) fn add(families: &mut Vec<Family>, sample: &Sample) {
     }
     let mut ranked: Vec<_> = by_owner.into_iter().collect();
     ranked.sort_by_key(|(_, counts)| Reverse(counts.iter().sum::<u64>()));
-    let folded = ranked.split_off(ranked.len().min(bounds::WORKLOADS));
+    Some(ranked)
+}
+
+/// The first `room` of them, and the others in one.
+pub(super) fn sockets(mut ranked: Vec<(Owner, StateCounts)>, room: usize) -> Family {
+    let folded = ranked.split_off(ranked.len().min(room));
     if !folded.is_empty() {
         let sum = |state: usize| folded.iter().map(|(_, counts)| counts[state]).sum();
         ranked.push((Owner::only(OTHER), std::array::from_fn(sum)));
@@ -42,7 +47,7 @@ pub(super) fn add(families: &mut Vec<Family>, sample: &Sample) {
             family.add(&owner.labels(&[], &[("state", state.name())]), number(counts[state.index()]));
         }
     }
-    families.push(family);
+    family
 }
 
 fn owner(sample: &Sample, group: &Group) -> Owner {

@@ -38,7 +38,7 @@ fn now() -> Vec<Panel> {
         Panel::stat(
             "Folded into other",
             "Listeners without series of their own, those with the least trouble. Their sum is the row `other`.",
-            "sum(tcpwatch_listeners_folded{HOST})",
+            "sum(tcpwatch_subjects_folded{HOST, subject=\"listener\"})",
         )
         .worry("only if you miss one here: `tcpwatch listeners` on the host has them all.")
         .size(6, 4),
@@ -134,9 +134,9 @@ fn syn() -> Vec<Panel> {
             "Because no ACK came: clients that never answer, or an accept queue that is full.",
         )
         .of(
-            "topk(10, sum by (instance, listen_addr) (rate(tcpwatch_listener_synack_retransmits_total{HOST, \
-             listen_addr=~\"$listen_addr\"}[$__rate_interval])))",
-            "{{listen_addr}} {{instance}}",
+            "topk(10, sum by (instance, listen_addr, process, pod, netns) \
+             (rate(tcpwatch_listener_synack_retransmits_total{ALL}[$__rate_interval])))",
+            NAMED,
         )
         .unit(Unit::SegmentsPerSecond)
         .worry("when they are as many as connections are accepted.")

@@ -47,7 +47,7 @@ fn summary() -> Vec<Panel> {
         Panel::stat(
             "Dropped by listeners",
             "Connection attempts that were dropped for want of room in a queue, in the time that is shown.",
-            "sum(increase(tcpwatch_listener_drops_total{HOST, listen_addr!=\"other\"}[$__range])) \
+            "sum(increase(tcpwatch_listener_drops_total{HOST}[$__range])) \
              + sum(increase(tcpwatch_listener_drops_unattributed_total{HOST}[$__range]))",
         )
         .worry("above 0: each is a client that waits a second or more, or gives up.")

@@ -131,9 +131,13 @@ fn cost() -> Vec<Panel> {
             .unit(Unit::Seconds)
             .bad(0.5)
             .worry("above half a second: findings come late. A longer --tick costs less."),
-        Panel::lines("Series", "Series in a scrape of each host: what Prometheus has to keep.")
+        Panel::lines("Series", "Series in a scrape of each host, and how many there may be.")
             .of("sum by (instance) (tcpwatch_series{HOST})", "{{instance}}")
+            .of("max by (instance) (tcpwatch_series_limit{HOST})", "limit {{instance}}")
             .worry("when all hosts together are more than your Prometheus is meant for: docs/scale.md."),
+        Panel::lines("Folded", "What has no series of its own and is added up in `other`.")
+            .of("sum by (instance, subject) (tcpwatch_subjects_folded{HOST})", "{{subject}} {{instance}}")
+            .worry("when you miss one: [metrics] in the configuration says how many are shown."),
     ]
 }
 

@@ -4,8 +4,6 @@ use super::Rule;
 use crate::documented::Metrics;
 
 const DROPS: &str = "tcpwatch_listener_drops_total";
-/// The listeners that have series of their own: what the others add up to may fall, which a rate takes for a restart.
-const NAMED: &str = "tcpwatch_listener_drops_total{listen_addr!=\"other\"}";
 const LENGTH: &str = "tcpwatch_listener_accept_queue_length";
 const RETRANSMITS: &str = "tcpwatch_retransmits_total";
 
@@ -19,8 +17,7 @@ fn rate(metric: &str) -> String {
 
 /// Its rate by some of its labels. Those of the scrape stay, whatever they are.
 fn sum(metrics: &Metrics, metric: &str, kept: &[&str]) -> String {
-    let selector = if metric == DROPS { NAMED } else { metric };
-    format!("sum without ({}) ({})", metrics.labels_but(metric, kept), rate(selector))
+    format!("sum without ({}) ({})", metrics.labels_but(metric, kept), rate(metric))
 }
 
 /// How many there are, and how they begin.
@@ -143,8 +140,7 @@ fn listeners(metrics: &Metrics) -> Vec<Rule> {
         Rule {
             name: "instance_cause:tcpwatch_listener_drops:rate5m",
             expr: sum(metrics, DROPS, &["cause"]),
-            means: "Connection attempts that listeners dropped a second, by cause. Those of listeners in \
-                    `other` are left out, as that may fall.",
+            means: "Connection attempts that listeners dropped a second, by cause.",
             series: vec![
                 (
                     "tcpwatch_listener_drops_total{instance=\"a\",listen_addr=\"x\",cause=\"syn_queue\"}",
@@ -176,11 +172,11 @@ fn listeners(metrics: &Metrics) -> Vec<Rule> {
                 ),
                 (
                     "tcpwatch_listener_drops_total{instance=\"a\",listen_addr=\"other\",cause=\"other\"}",
-                    "900-5x60",
+                    "0+15x60",
                 ),
                 ("tcpwatch_listener_drops_unattributed_total{instance=\"a\"}", "0+15x60"),
             ],
-            recorded: vec![("{instance=\"a\"}", "4")],
+            recorded: vec![("{instance=\"a\"}", "5")],
         },
         Rule {
             name: "instance:tcpwatch_listener_accept_queue_length:max_ratio",

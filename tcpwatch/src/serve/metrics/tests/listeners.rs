@@ -47,7 +47,7 @@ fn drops_are_counted_by_listener_and_cause_and_the_least_are_folded() {
         )
     );
     assert!(page.contains("listen_addr=\"0.0.0.0:51\",process=\"unknown\",namespace=\"\""));
-    assert!(page.contains("\ntcpwatch_listeners_folded 30\n"));
+    assert!(page.contains("\ntcpwatch_subjects_folded{subject=\"listener\"} 30\n"));
     // Twice as much as the listeners know of.
     assert!(page.contains("\ntcpwatch_listener_drops_unattributed_total 5\n"));
     let limits = lines(&page, "tcpwatch_listener_accept_queue_limit");
