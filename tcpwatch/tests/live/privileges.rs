@@ -12,9 +12,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::thread::{CapabilitySet, UnshareFlags, unshare_unsafe};
+use tcpwatch::host::netns::NetnsHandle;
 use tcpwatch::host::privileges::PRIVILEGES;
 use tcpwatch::host::processes::Processes;
-use tcpwatch::host::netns::NetnsHandle;
 use tcpwatch::host::{caps, descriptors, netns};
 use tcpwatch::kernel::Options;
 use tcpwatch::sample::Sample;
@@ -86,10 +86,12 @@ impl Scene {
         let pid = nobody.id();
         let link = std::fs::read_link(format!("/proc/{pid}/ns/net")).expect("its namespace");
         let sockets = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("its descriptors");
-        let socket = sockets.flatten().find_map(|entry| number(&std::fs::read_link(entry.path()).ok()?, "socket"));
+        let socket =
+            sockets.flatten().find_map(|entry| number(&std::fs::read_link(entry.path()).ok()?, "socket"));
         let (daemon, sample) = with(all, watch).expect("a daemon with these capabilities runs");
         assert!(nothing_is_refused(&sample) && is_seen(&sample, &named), "it sees everything");
-        let rows = sample.programs.iter().find(|found| found.name == program::ROWS).and_then(|found| found.id);
+        let rows =
+            sample.programs.iter().find(|found| found.name == program::ROWS).and_then(|found| found.id);
         Self {
             named,
             nobody,
