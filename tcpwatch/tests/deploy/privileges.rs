@@ -17,25 +17,27 @@ const SETS: [&[&str]; 6] = [
 
 #[test]
 fn what_each_capability_is_for_is_documented() {
-    let mut table = String::from("| for | it takes | lost without it |\n|---|---|---|\n");
-    for privilege in &PRIVILEGES {
+    let row = |privilege: &Privilege| {
         let sets = needs(privilege).iter().map(|set| code(set, " and ")).collect::<Vec<_>>().join(", or ");
         let free = privilege.free.map_or_else(String::new, |free| format!("; nothing since {}", free.since));
-        table += &format!("| {} | {sets}{free} | {} |\n", privilege.name, privilege.lost);
-    }
+        format!("| {} | {sets}{free} | {} |\n", privilege.name, privilege.lost)
+    };
+    let rows: Vec<String> = PRIVILEGES.iter().map(row).collect();
+    let table = format!("| for | it takes | lost without it |\n|---|---|---|\n{}", rows.concat());
     committed::expect_part("docs/security.md", "capabilities", &table);
 }
 
 #[test]
 fn what_sets_are_enough_for_is_documented() {
     let names: Vec<&str> = PRIVILEGES.iter().map(|privilege| privilege.name).collect();
-    let mut table =
-        format!("| capabilities | {} |\n|---|{}\n", names.join(" | "), "---|".repeat(names.len()));
-    for set in SETS {
+    let row = |set: &&[&str]| {
         let cells: Vec<&str> = PRIVILEGES.iter().map(|privilege| cell(privilege, set)).collect();
         let given = if set.is_empty() { "none".into() } else { code(set, ", ") };
-        table += &format!("| {given} | {} |\n", cells.join(" | "));
-    }
+        format!("| {given} | {} |\n", cells.join(" | "))
+    };
+    let rows: Vec<String> = SETS.iter().map(row).collect();
+    let line = "---|".repeat(names.len());
+    let table = format!("| capabilities | {} |\n|---|{line}\n{}", names.join(" | "), rows.concat());
     committed::expect_part("docs/security.md", "sets of capabilities", &table);
 }
 

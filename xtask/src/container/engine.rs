@@ -27,11 +27,11 @@ impl Kind {
         }
     }
 
-    /// The cgroup that holds those of its containers.
+    /// The cgroup that holds those of its containers. Not the usual one, which another engine of this host may have.
     fn cgroup(self) -> &'static str {
         match self {
-            Self::Podman => "libpod_parent",
-            Self::Docker => "docker",
+            Self::Podman => "tcpwatch-podman",
+            Self::Docker => "tcpwatch-docker",
         }
     }
 }
@@ -47,19 +47,15 @@ pub struct Engine {
     kind: Kind,
     folder: PathBuf,
     daemon: Option<Child>,
-    /// Cgroups that were there before.
-    cgroups: Vec<PathBuf>,
 }
 
 impl Engine {
     /// Starts one that keeps everything below `folder`, which must not exist.
     pub fn start(kind: Kind, folder: &Path) -> Result<Self> {
         ensure!(process::is_root(), "{} needs root here", kind.program());
-        fs::create_dir_all(folder.parent().unwrap_or(folder))
-            .and_then(|()| fs::create_dir(folder))
+        fs::create_dir(folder)
             .with_context(|| format!("cannot create {} (was something left behind?)", folder.display()))?;
-        let mut engine =
-            Self { kind, folder: folder.to_owned(), daemon: None, cgroups: host::cgroups(kind.cgroup()) };
+        let mut engine = Self { kind, folder: folder.to_owned(), daemon: None };
         if kind == Kind::Docker {
             engine.daemon = Some(engine.start_daemon()?);
             engine.wait_for_daemon().with_context(|| format!("its log: {}", engine.log()))?;
@@ -91,6 +87,8 @@ impl Engine {
         daemon.arg(format!("--host=unix://{}", self.folder.join("sock").display()));
         daemon.args(["--storage-driver=vfs", "--bridge=none", "--ip-forward=false", "--ip-masq=false"]);
         daemon.args(["--iptables=false", "--ip6tables=false"]);
+        // Below one that is called as docker's own is: it tells that a container is docker's.
+        daemon.arg(format!("--cgroup-parent=/{}/docker", self.kind.cgroup()));
         let errors = file.try_clone().context("cannot share the log")?;
         daemon.stdin(Stdio::null()).stdout(file).stderr(errors);
         daemon.spawn().context("cannot start the docker daemon")
@@ -160,15 +158,20 @@ impl Engine {
 
     /// Starts a container of `image` with these options and arguments.
     pub fn run(&self, image: &str, options: &[&str], args: &[&str]) -> Result<Container<'_>> {
-        let words = [&["run", "--detach"], &LIMITS[..], options, &[image], args].concat();
+        let parent = format!("--cgroup-parent=/{}", self.kind.cgroup());
+        // Docker's daemon knows it already.
+        let parent: &[&str] = if self.kind == Kind::Podman { &[&parent] } else { &[] };
+        let words = [&["run", "--detach"], &LIMITS[..], parent, options, &[image], args].concat();
         let id = self.tell(&words)?.trim().to_owned();
         ensure!(id.len() == 64, "{} tells no container's id: {id}", self.kind.program());
         Ok(Container { engine: self, id })
     }
 
-    /// Runs a container of `image` to its end; what it printed.
-    pub fn run_once(&self, image: &str, options: &[&str], args: &[&str]) -> Result<String> {
-        self.tell(&[&["run", "--rm"], &LIMITS[..], options, &[image], args].concat())
+    /// Ends these containers at once, and removes them.
+    fn remove(&self, ids: &[&str]) -> Result<()> {
+        // Podman would first ask them to end, and wait.
+        let now: &[&str] = if self.kind == Kind::Podman { &["--time=0"] } else { &[] };
+        self.tell(&[&["rm", "--force"], now, ids].concat()).map(drop)
     }
 
     /// Ends it, and looks for what it may have left.
@@ -178,8 +181,7 @@ impl Engine {
         ensure!(left.is_empty(), "{} left mounts behind: {}", self.kind.program(), left.join(" "));
         ensure!(!self.folder.exists(), "{} is still there", self.folder.display());
         let groups = host::cgroups(self.kind.cgroup());
-        let new: Vec<_> = groups.iter().filter(|group| !self.cgroups.contains(group)).collect();
-        ensure!(new.is_empty(), "{} left cgroups behind: {new:?}", self.kind.program());
+        ensure!(groups.is_empty(), "{} left cgroups behind: {groups:?}", self.kind.program());
         Ok(())
     }
 
@@ -191,7 +193,7 @@ impl Engine {
             let containers = self.tell(&["ps", "--all", "--quiet", "--no-trunc"])?;
             let ids: Vec<&str> = containers.split_whitespace().collect();
             if !ids.is_empty() {
-                self.tell(&[&["rm", "--force"][..], &ids].concat())?;
+                self.remove(&ids)?;
             }
         }
         if let Some(mut daemon) = self.daemon.take() {
@@ -210,7 +212,7 @@ impl Engine {
         }
         fs::remove_dir_all(&self.folder)
             .with_context(|| format!("cannot remove {}", self.folder.display()))?;
-        host::remove_cgroups(self.kind.cgroup(), &self.cgroups)
+        host::remove_cgroups(self.kind.cgroup())
     }
 }
 
@@ -277,7 +279,7 @@ impl Container<'_> {
 
 impl Drop for Container<'_> {
     fn drop(&mut self) {
-        if let Err(error) = self.engine.tell(&["rm", "--force", &self.id]) {
+        if let Err(error) = self.engine.remove(&[&self.id]) {
             println!("a container was not removed: {error:#}");
         }
     }

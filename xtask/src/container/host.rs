@@ -51,10 +51,10 @@ pub fn cgroups(name: &str) -> Vec<PathBuf> {
     found
 }
 
-/// Removes the cgroups of this name, with those inside, except for these.
-pub fn remove_cgroups(name: &str, except: &[PathBuf]) -> Result<()> {
-    for group in cgroups(name).iter().filter(|group| !except.contains(group)) {
-        remove_cgroup(group).with_context(|| format!("cannot remove the cgroup {}", group.display()))?;
+/// Removes the cgroups of this name, with those inside.
+pub fn remove_cgroups(name: &str) -> Result<()> {
+    for group in cgroups(name) {
+        remove_cgroup(&group).with_context(|| format!("cannot remove the cgroup {}", group.display()))?;
     }
     Ok(())
 }

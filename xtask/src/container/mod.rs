@@ -45,7 +45,8 @@ pub fn command(project: &Project) -> Result<()> {
 pub fn check(project: &Project, image: &Path, leak: &Path) -> Result<()> {
     for kind in [Kind::Podman, Kind::Docker] {
         let begin = Instant::now();
-        let folder = project.target.join(format!("container/{}", kind.program()));
+        // Paths of sockets have to be short.
+        let folder = std::env::temp_dir().join(format!("tcpwatch-{}-{}", kind.program(), std::process::id()));
         let engine = Engine::start(kind, &folder)?;
         let said = scenario(project, &engine, &folder, image, leak);
         let stopped = engine.stop();

@@ -53,8 +53,8 @@ fn elsewhere(project: &Project, folder: &Path) -> Result<Vec<u8>> {
     let tools = project.root.join(".tools");
     std::os::unix::fs::symlink(&tools, other.root.join(".tools"))
         .with_context(|| format!("cannot link to {}", tools.display()))?;
-    let mut cargo = other.cargo_static(&["build", "--release", "--package", "tcpwatch", "--target-dir"])?;
-    process::run(cargo.arg(&other.target))?;
+    let mut cargo = other.cargo_static(&["build", "--release", "--package", "tcpwatch"])?;
+    process::run(cargo.arg("--target-dir").arg(&other.target))?;
     let archive = folder.join("image.tar");
     write(&other, &other.built(), &archive)?;
     process::read(&archive)
