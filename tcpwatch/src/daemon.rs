@@ -81,9 +81,8 @@ where
         follow_hangups(Arc::clone(&settings.config), Arc::clone(&manager))?;
         Box::pin(stop()?)
     };
-    let mut stopped = || {
-        runtime.block_on(async { tokio::time::timeout(MOMENT, shutdown.as_mut()).await.is_ok() })
-    };
+    let mut stopped =
+        || runtime.block_on(async { tokio::time::timeout(MOMENT, shutdown.as_mut()).await.is_ok() });
     let listener = bind(settings.listen)?;
     let address = listener.local_addr().context("read the address that was bound")?;
     let (local, _file) = bind_local(&settings.socket)?.map(Local::into_parts).unzip();

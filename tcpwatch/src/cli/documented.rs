@@ -46,8 +46,11 @@ fn words(line: &str) -> Option<Vec<String>> {
     Some(words)
 }
 
-/// Lines of blocks, and pieces of prose that are set as code, each with where it is.
-fn lines_and_spans() -> (Vec<(String, String)>, Vec<(String, String)>) {
+/// Where something is, and what.
+type Placed = (String, String);
+
+/// Lines of blocks, and pieces of prose that are set as code.
+fn lines_and_spans() -> (Vec<Placed>, Vec<Placed>) {
     let (mut lines, mut spans) = (Vec::new(), Vec::new());
     for (path, text) in pages() {
         let mut in_code = false;
@@ -101,7 +104,10 @@ fn command_lines_of_the_documents_are_taken() {
 #[test]
 fn words_are_what_a_shell_makes_of_them() {
     let words = |line| words(line).map(|words| words.join("|"));
-    assert_eq!(words("$ sudo tcpwatch trace --port 443   # of it").as_deref(), Some("tcpwatch|trace|--port|443"));
+    assert_eq!(
+        words("$ sudo tcpwatch trace --port 443   # of it").as_deref(),
+        Some("tcpwatch|trace|--port|443")
+    );
     assert_eq!(words("tcpwatch netstat 'a and b' [-l] > x").as_deref(), Some("tcpwatch|netstat|a and b|-l"));
     assert_eq!(words("tcpwatchd x"), None);
     assert!(wrong(&["tcpwatch", "run", "--no-such"].map(str::to_owned)).is_some());

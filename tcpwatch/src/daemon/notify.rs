@@ -36,9 +36,13 @@ impl Manager {
         let Some(name) = env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else {
             return Self::default();
         };
-        let patience = patience(env::var("WATCHDOG_USEC").ok(), env::var("WATCHDOG_PID").ok(), std::process::id());
+        let patience =
+            patience(env::var("WATCHDOG_USEC").ok(), env::var("WATCHDOG_PID").ok(), std::process::id());
         let mut manager = Self::at(&name, patience).unwrap_or_else(|error| {
-            log::warn!("cannot tell the service manager at {}: {error}; it will wait in vain", name.display());
+            log::warn!(
+                "cannot tell the service manager at {}: {error}; it will wait in vain",
+                name.display()
+            );
             Self::default()
         });
         manager.grant(tick * TICKS);
@@ -181,14 +185,14 @@ mod tests {
     #[test]
     fn a_slow_daemon_asks_for_more_time() {
         let name = format!("tcpwatch-notify-slow-{}", std::process::id());
-        let socket = SocketAddr::from_abstract_name(&name).and_then(|address| UnixDatagram::bind_addr(&address));
+        let socket =
+            SocketAddr::from_abstract_name(&name).and_then(|address| UnixDatagram::bind_addr(&address));
         let socket = socket.expect("bind");
         let name = format!("@{name}");
-        let mut manager =
-            Manager::at(OsStr::new(&name), Some(Duration::from_secs(30))).expect("an address");
+        let mut manager = Manager::at(OsStr::new(&name), Some(Duration::from_secs(30))).expect("an address");
         manager.grant(Duration::from_secs(20));
         assert_eq!(manager.ping_every(), Some(Duration::from_secs(10)));
-        manager.grant(Duration::from_secs(60));
+        manager.grant(Duration::from_mins(1));
         assert_eq!(told(&socket), "WATCHDOG_USEC=60000000");
         assert_eq!(manager.ping_every(), Some(Duration::from_secs(20)));
     }
@@ -203,7 +207,7 @@ mod tests {
             assert_eq!(patience(wrong, None, 7), None);
         }
         let mut nobody = Manager::default();
-        nobody.grant(Duration::from_secs(60));
+        nobody.grant(Duration::from_mins(1));
         assert_eq!(nobody.ping_every(), None);
     }
 }

@@ -21,7 +21,10 @@ fn tables() -> String {
         let (about, rest) = section.split_once('\n').expect("a section has a name");
         let (name, options) = rest.split_once('\n').expect("a section has options");
         let about = about.strip_prefix("# ").expect("a comment");
-        let _ = write!(text, "### `{name}`\n\n{about}\n\n| option | default | meaning and bounds |\n|---|---|---|\n");
+        let _ = write!(
+            text,
+            "### `{name}`\n\n{about}\n\n| option | default | meaning and bounds |\n|---|---|---|\n"
+        );
         let lines: Vec<&str> = options.lines().collect();
         for option in lines.chunks(2) {
             let [about, value] = option else { panic!("{option:?} is no option with its comment") };

@@ -10,7 +10,6 @@ pub fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-
 /// The pieces of a line of prose that are set as code.
 pub fn spans(line: &str) -> impl Iterator<Item = &str> {
     // One that is not closed is none.

@@ -50,7 +50,10 @@ const LEFT_OUT: [&str; 8] = [
 const MERGED: [&str; 4] = ["bin", "sbin", "lib", "lib64"];
 
 const FILES: [(&str, &str); 5] = [
-    ("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"),
+    (
+        "etc/passwd",
+        "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
+    ),
     ("etc/group", "root:x:0:\nadm:x:4:\ntty:x:5:\nutmp:x:43:\nsystemd-journal:x:999:\nnogroup:x:65534:\n"),
     ("etc/hostname", "guest\n"),
     ("etc/hosts", "127.0.0.1 localhost\n::1 localhost\n"),
@@ -62,7 +65,8 @@ const FRESH: Duration = Duration::from_hours(7 * 24);
 /// The archive of a suite, from the cache or made anew; after a week the mirror is asked again.
 pub fn prepare(cache: &Path, suite: &str) -> Result<PathBuf> {
     let archive = cache.join(format!("debian-{suite}.cpio"));
-    let age = fs::metadata(&archive).and_then(|data| data.modified()).ok().and_then(|time| time.elapsed().ok());
+    let age =
+        fs::metadata(&archive).and_then(|data| data.modified()).ok().and_then(|time| time.elapsed().ok());
     // An archive that was made by other rules is not the one.
     let note = archive.with_extension("made");
     let rules = format!("{PACKAGES:?}\n{LEFT_OUT:?}\n{FILES:?}\n");
@@ -96,7 +100,8 @@ fn make(cache: &Path, suite: &str, archive: &Path) -> Result<()> {
         fs::create_dir_all(&target).with_context(|| format!("cannot create {}", target.display()))?;
         std::os::unix::fs::symlink(format!("usr/{name}"), tree.join(name))?;
     }
-    for package in list(&packages)?.iter().filter(|path| path.extension().is_some_and(|found| found == "deb")) {
+    for package in list(&packages)?.iter().filter(|path| path.extension().is_some_and(|found| found == "deb"))
+    {
         unpack(package, &tree)?;
     }
     for (path, text) in FILES {

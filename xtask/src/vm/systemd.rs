@@ -92,7 +92,12 @@ fn one(project: &Project, cache: &Path, suite: &str, binary: &Path) -> Result<()
         println!("\n--- {suite}: the end of {}", log.display());
         lines[lines.len().saturating_sub(80)..].iter().for_each(|line| println!("{line}"));
     }
-    println!("{suite}: {}: {ending} ({:.1} s), log {}", kernel.release, begin.elapsed().as_secs_f64(), log.display());
+    println!(
+        "{suite}: {}: {ending} ({:.1} s), log {}",
+        kernel.release,
+        begin.elapsed().as_secs_f64(),
+        log.display()
+    );
     ensure!(ending.exit_code() == Some(0), "the unit does not do under systemd of {suite} what it should");
     Ok(())
 }

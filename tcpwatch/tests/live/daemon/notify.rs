@@ -68,7 +68,10 @@ fn a_service_manager_is_told() {
     assert_eq!(manager.next(), "WATCHDOG_USEC=6000000");
     assert_eq!(manager.next(), "STATUS=loading the eBPF programs");
     let ready = manager.next();
-    assert!(ready.starts_with("READY=1\nSTATUS=watching through eBPF, listening on http://127.0.0.1:"), "{ready}");
+    assert!(
+        ready.starts_with("READY=1\nSTATUS=watching through eBPF, listening on http://127.0.0.1:"),
+        "{ready}"
+    );
     let daemon = Daemon::ready(running);
     manager.told("WATCHDOG=1");
 
@@ -79,7 +82,10 @@ fn a_service_manager_is_told() {
     daemon.running.signal(Signal::HUP);
     manager.told("RELOADING=1");
     let told = manager.told("READY=1");
-    assert!(told.contains("\nSTATUS=the configuration file ") && told.ends_with("the old configuration stays"), "{told}");
+    assert!(
+        told.contains("\nSTATUS=the configuration file ") && told.ends_with("the old configuration stays"),
+        "{told}"
+    );
 
     daemon.stop(Signal::TERM);
     assert_eq!(manager.told("STOPPING=1"), "STOPPING=1\nSTATUS=stopping");
