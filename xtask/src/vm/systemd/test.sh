@@ -108,7 +108,7 @@ deaf=$!
 found() { says 'accept_queue_overflow' tcpwatch findings; }
 within 60 found || fail "no finding: $(tcpwatch findings; tcpwatch netstat -l; cat /run/deaf.log)"
 says 'perl[' tcpwatch findings || fail "the finding names nobody: $(tcpwatch findings)"
-says 'late' tcpwatch netstat -s || fail "the namespace has no name: $(tcpwatch netstat -s)"
+within 20 says 'late' tcpwatch netstat -s || fail "the namespace has no name: $(tcpwatch netstat -s)"
 # One that nobody is in is only there by its mount, which has to reach the daemon's.
 ip netns add deserted
 within 20 says '"deserted"' get /api/v1/states || fail "a namespace without processes is not seen: $(get /api/v1/states)"
