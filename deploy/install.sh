@@ -131,7 +131,13 @@ main() {
         fail "this needs root: sudo $0; or --destdir DIR, or --dry-run"
     fi
     if [ -n "$destdir" ] && [ ! -d "$destdir" ]; then fail "there is no directory $destdir"; fi
-    if [ -n "$destdir$dry" ] && [ -n "$start" ]; then fail "--start needs the system itself, no --destdir and no --dry-run"; fi
+    if [ -n "$start" ]; then
+        [ -z "$destdir$dry" ] || fail "--start needs the system itself, no --destdir and no --dry-run"
+        systemd_runs || fail "--start needs systemd, which does not run here"
+    fi
+    for tool in cksum cmp grep mktemp sed sort; do
+        command -v "$tool" >/dev/null || fail "this needs $tool, which is not installed"
+    done
 
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT

@@ -46,8 +46,11 @@ fn words(line: &str) -> Option<Vec<String>> {
     Some(words)
 }
 
-/// Lines of blocks, and pieces of prose that are set as code, each with where it is.
-fn lines_and_spans() -> (Vec<(String, String)>, Vec<(String, String)>) {
+/// Where something is, and what.
+type Placed = (String, String);
+
+/// Lines of blocks, and pieces of prose that are set as code.
+fn lines_and_spans() -> (Vec<Placed>, Vec<Placed>) {
     let (mut lines, mut spans) = (Vec::new(), Vec::new());
     for (path, text) in pages() {
         let mut in_code = false;

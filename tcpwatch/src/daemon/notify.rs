@@ -192,7 +192,7 @@ mod tests {
         let mut manager = Manager::at(OsStr::new(&name), Some(Duration::from_secs(30))).expect("an address");
         manager.grant(Duration::from_secs(20));
         assert_eq!(manager.ping_every(), Some(Duration::from_secs(10)));
-        manager.grant(Duration::from_secs(60));
+        manager.grant(Duration::from_mins(1));
         assert_eq!(told(&socket), "WATCHDOG_USEC=60000000");
         assert_eq!(manager.ping_every(), Some(Duration::from_secs(20)));
     }
@@ -207,7 +207,7 @@ mod tests {
             assert_eq!(patience(wrong, None, 7), None);
         }
         let mut nobody = Manager::default();
-        nobody.grant(Duration::from_secs(60));
+        nobody.grant(Duration::from_mins(1));
         assert_eq!(nobody.ping_every(), None);
     }
 }

@@ -16,8 +16,8 @@ use super::apt::Apt;
 use super::cpio::Archive;
 use crate::process;
 
-/// Beside what these need: that is, beside libraries.
-const PACKAGES: [&str; 15] = [
+/// Beside what these need: that is, beside libraries. The newest systemd only asks for libseccomp when it filters.
+const PACKAGES: [&str; 16] = [
     "base-files",
     "bash",
     "coreutils",
@@ -27,6 +27,7 @@ const PACKAGES: [&str; 15] = [
     "grep",
     "iproute2",
     "kmod",
+    "libseccomp2",
     "mount",
     "perl-base",
     "procps",

@@ -115,8 +115,9 @@ fn a_daemon_that_is_told_to_read_its_configuration_while_it_loads_goes_on() {
         running.signal(Signal::HUP);
         std::thread::sleep(Duration::from_millis(25));
     }
+    // It need not wait until all is loaded.
+    running.log_line("SIGHUP: there is no configuration file");
     let daemon = Daemon::ready(running);
-    daemon.running.log_line("SIGHUP: there is no configuration file");
     let undisturbed = Daemon::start(&[]);
     assert_eq!(missing(&daemon), missing(&undisturbed));
     daemon.stop(Signal::TERM);
