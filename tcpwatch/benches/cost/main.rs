@@ -11,6 +11,7 @@ mod flood;
 mod listing;
 mod per_event;
 mod scale;
+mod series;
 #[path = "../../tests/live/support/mod.rs"]
 mod support;
 
@@ -19,7 +20,7 @@ use anyhow::{Result, bail};
 const USAGE: &str = "\
 cargo xtask bench [--only PART] [--rounds N] [--seconds S]
 
-  --only PART   one of per-event, churn, wakeups, memory, flood, tick, listing
+  --only PART   one of per-event, churn, wakeups, memory, flood, tick, listing, series
   --rounds N    interleaved rounds of each comparison (default 7)
   --seconds S   length of one run of connection churn or of a flood (default 2)";
 
@@ -40,6 +41,7 @@ fn main() -> Result<()> {
             // Cargo passes it to every benchmark.
             "--bench" => {}
             churn::WORKER => return churn::work(number().unwrap_or(1)),
+            series::POD => return series::pod(number().unwrap_or(0)),
             daemon::HOLDER => return daemon::hold(number().unwrap_or(0)),
             "--rounds" | "--seconds" => match number() {
                 Some(0) | None => bail!("{arg} takes a number above 0\n\n{USAGE}"),
@@ -54,7 +56,7 @@ fn main() -> Result<()> {
             other => bail!("unknown argument {other}\n\n{USAGE}"),
         }
     }
-    let parts: [Part; 7] = [
+    let parts: [Part; 8] = [
         ("per-event", per_event::run),
         ("churn", churn::run),
         ("wakeups", daemon::wakeups),
@@ -62,6 +64,7 @@ fn main() -> Result<()> {
         ("flood", flood::run),
         ("tick", scale::run),
         ("listing", listing::run),
+        ("series", series::run),
     ];
     if let Some(name) = &only
         && !parts.iter().any(|(part, _)| part == name)

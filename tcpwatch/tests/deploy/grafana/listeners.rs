@@ -40,7 +40,7 @@ fn now() -> Vec<Panel> {
             "Listeners without series of their own, those with the least trouble. Their sum is the row `other`.",
             "sum(tcpwatch_subjects_folded{HOST, subject=\"listener\"})",
         )
-        .worry("only if you miss one here: `tcpwatch listeners` on the host has them all.")
+        .worry("only if you miss one here: `tcpwatch netstat -l` on the host has them all.")
         .size(6, 4),
         Panel::stat(
             "Dropped",
@@ -94,7 +94,7 @@ const NAMED: &str = "{{process}} {{listen_addr}} {{pod}} {{instance}}";
 fn accept() -> Vec<Panel> {
     let limit = "tcpwatch_listener_accept_queue_limit";
     vec![
-        Panel::lines("How full, the ten fullest", "Share of the accept queue that is in use.")
+        Panel::lines("Accept queue: how full, the ten fullest", "Share of the accept queue that is in use.")
             .of(&fullest(LENGTH, limit), NAMED)
             .unit(Unit::Share)
             .odd(0.5, 0.8)
@@ -103,7 +103,7 @@ fn accept() -> Vec<Panel> {
             .page(link("docs/runbooks/accept_queue_overflow.md")),
         lengths(
             Panel::lines(
-                "Length and limit",
+                "Accept queue: length and limit",
                 "Connections that wait, and the limit: the smaller one of the backlog and somaxconn. Choose one \
                  listener to see its own two lines.",
             ),
@@ -117,14 +117,14 @@ fn accept() -> Vec<Panel> {
 fn syn() -> Vec<Panel> {
     let (length, limit) = ("tcpwatch_listener_syn_queue_length", "tcpwatch_listener_syn_queue_limit");
     vec![
-        Panel::lines("How full, the ten fullest", "Share of the SYN queue that is in use.")
+        Panel::lines("SYN queue: how full, the ten fullest", "Share of the SYN queue that is in use.")
             .of(&fullest(length, limit), NAMED)
             .unit(Unit::Share)
             .odd(0.5, 0.8)
             .worry("near 100 %: with SYN cookies clients still get in, without them SYNs are dropped.")
             .page(link("docs/runbooks/syn_queue_overflow.md")),
         lengths(
-            Panel::lines("Length and limit", "Half-open requests, and how many there is room for."),
+            Panel::lines("SYN queue: length and limit", "Half-open requests, and how many there is room for."),
             length,
             limit,
         )
@@ -147,7 +147,7 @@ fn syn() -> Vec<Panel> {
 fn dropped() -> Vec<Panel> {
     vec![
         Panel::stacked(
-            "By cause",
+            "Dropped, by cause",
             "accept_queue_syn: a SYN, as the accept queue was full. accept_queue_ack: the last ACK; the client believes \
              that it is connected. syn_queue: a SYN, as the SYN queue was full and cookies are off. other: no memory, \
              no route back. unknown: the kernel's counters do not tell.",
@@ -155,7 +155,7 @@ fn dropped() -> Vec<Panel> {
         .of("sum by (cause) (rate(tcpwatch_listener_drops_total{ALL}[$__rate_interval]))", "{{cause}}")
         .unit(Unit::PerSecond)
         .worry("above 0. accept_queue: a slow application. syn_queue: a flood, or too small a queue."),
-        Panel::lines("By listener, the ten worst", "Connection attempts dropped a second.")
+        Panel::lines("Dropped, by listener, the ten worst", "Connection attempts dropped a second.")
             .of(
                 "topk(10, sum by (instance, listen_addr, process, pod, netns) (rate(tcpwatch_listener_drops_total{ALL}[$__rate_interval])))",
                 NAMED,
@@ -163,7 +163,7 @@ fn dropped() -> Vec<Panel> {
             .unit(Unit::PerSecond)
             .worry("above 0."),
         Panel::lines(
-            "No listener's for certain",
+            "Dropped, no listener's for certain",
             "Drops of the host that cannot be attributed: several listeners dropped at once, or the listener is gone.",
         )
         .of(

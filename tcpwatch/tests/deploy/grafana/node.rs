@@ -254,7 +254,7 @@ fn hosts() -> Panel {
         )
     };
     Panel::table(
-        "Hosts",
+        "Hosts beside each other",
         "All chosen hosts by what the recording rules keep of them. Empty without deploy/prometheus/recording.yml.",
     )
     .column("critical", Unit::Count, Some(1.0), &severity("critical"))

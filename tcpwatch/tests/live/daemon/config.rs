@@ -23,7 +23,7 @@ impl File {
         file
     }
 
-    fn write(&self, text: &str) {
+    pub(super) fn write(&self, text: &str) {
         fs::write(&self.0, text).expect("write the configuration");
     }
 

@@ -1,5 +1,6 @@
 //! The binary from outside: its HTTP answers, exit codes and signals.
 
+mod budget;
 mod cli;
 mod client;
 mod config;

@@ -1,5 +1,7 @@
 //! How large a page gets with thousands of everything, and that the documents say so.
 
+use tcpwatch_common::host::RESET_REASONS;
+
 use super::*;
 use crate::model::Report;
 
@@ -63,15 +65,29 @@ fn no_page_is_larger_than_its_budget() {
     assert!(series(Budget::default(), &many) < 2_500);
 }
 
+/// Everything that is there without any subject, whatever the kernel has and whatever happens.
+fn worst() -> Sample {
+    let mut sample = full();
+    sample.listeners.clear();
+    sample.namespaces[0].survey = None;
+    sample.reset_reasons = (0..RESET_REASONS).map(|n| (format!("reason_{n}"), 1)).collect();
+    sample.programs = (0..16).map(|n| program(&format!("program_{n}"), None, 1)).collect();
+    let pairs = TcpState::RFC.into_iter().flat_map(|from| TcpState::RFC.map(|to| (from, to)));
+    let illegal = pairs.filter(|(from, to)| judge(*from, *to).cell.is_none());
+    sample.namespaces[0].illegal = illegal.map(|(from, to)| (from, to, 1)).collect();
+    sample
+}
+
 /// `base + folded + findings + 10 × owners + 10 × listeners`
 #[test]
 fn the_formula_in_the_documents_is_right() {
     let many = many();
-    let base = series(Budget::default(), &(Model::default().apply(full()), Findings::default()));
-    assert!(base <= documented("a base of at most "), "{base}");
+    let base = series(Budget::default(), &(Model::default().apply(worst()), Findings::default()));
+    assert_eq!(base, documented("a base of at most "));
     let defaults = series(Budget::default(), &many);
     let Budget { listeners, owners, findings, .. } = Budget::default();
     assert!(defaults <= documented("by default at most "), "{defaults}");
+    assert!(base + documented("for what is folded at most ") <= 1_000, "the smallest budget that can be set");
     // One more of each costs as much as the documents say.
     let more = |budget: Budget| series(budget, &many) - defaults;
     let default = Budget::default();
