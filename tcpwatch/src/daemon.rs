@@ -26,6 +26,8 @@ use crate::finding::Finding;
 use crate::host::{caps, process};
 use crate::kernel::Options;
 use crate::model::Model;
+use crate::pods;
+use crate::roster::Roster;
 use crate::serve::{self, Own, SelfUsage};
 use crate::source::{self, Fallback, Live, Source, SourceError};
 pub use local::DEFAULT_SOCKET;
@@ -46,6 +48,8 @@ pub struct Settings {
     pub no_record: bool,
     /// Record there, whatever the configuration says.
     pub record_directory: Option<PathBuf>,
+    /// The cluster that is asked for the pods of this node, if one is.
+    pub pods: Option<pods::Options>,
     /// Read again at SIGHUP.
     pub config: Arc<Config>,
 }
@@ -79,9 +83,16 @@ where
     let (local, _file) = bind_local(&settings.socket)?.map(Local::into_parts).unzip();
     let started = Instant::now();
     let rare = RareFacts::default();
-    let source = open(settings, &rare)?;
+    let mut source = open(settings, &rare)?;
     log::info!("ready after {:.1} s, listening on http://{address}", started.elapsed().as_secs_f64());
     drop_privileges();
+    let roster = settings.pods.clone().map(|options| {
+        let roster = Roster::default();
+        source.processes().follow(roster.clone());
+        // It waits with all else that is asynchronous until this thread serves.
+        runtime.spawn(pods::follow(options, roster.clone()));
+        roster
+    });
     let (publisher, feed) = feed();
     let (tick, config) = (settings.tick, Arc::clone(&settings.config));
     let recording = Recording::new(settings, rare);
@@ -89,7 +100,7 @@ where
         .name("sampler".into())
         .spawn(move || sample(source, &publisher, tick, &config, recording))
         .context("start the sampling thread")?;
-    let served = runtime.block_on(serve_until(listener, local, feed.clone(), shutdown));
+    let served = runtime.block_on(serve_until(listener, local, feed.clone(), roster, shutdown));
     feed.stop();
     // A panic there has been reported by its own thread.
     let sampled = sampler.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the sampling thread panicked")));
@@ -275,9 +286,10 @@ async fn serve_until(
     listener: TcpListener,
     local: Option<UnixListener>,
     feed: Feed,
+    roster: Option<Roster>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
-    let own = Own { usage: self_usage, settings: source::settings };
+    let own = Own { usage: self_usage, settings: source::settings, roster };
     let listener = tokio::net::TcpListener::from_std(listener).context("use the listening socket")?;
     let local = local.map(tokio::net::UnixListener::from_std).transpose();
     let local = local.context("use the local socket")?;
@@ -300,5 +312,6 @@ fn self_usage() -> SelfUsage {
         resident_bytes: process::resident_bytes(),
         cpu_seconds: process::cpu_seconds(),
         tick_seconds: None,
+        pods: None,
     }
 }

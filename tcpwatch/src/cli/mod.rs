@@ -7,6 +7,7 @@ mod explain;
 mod filter;
 mod findings;
 mod generate;
+mod kubernetes;
 mod markdown;
 mod moment;
 mod netstat;

@@ -23,7 +23,7 @@ use prometheus::TextEncoder;
 use prometheus::proto::MetricFamily;
 
 use super::failure::Failure;
-use super::{App, SelfUsage, health};
+use super::{App, PodsKnown, SelfUsage, health};
 use crate::detect::Findings;
 use crate::model::Report;
 use family::Family;
@@ -38,7 +38,12 @@ pub(super) async fn scrape(State(app): State<App>) -> Result<impl IntoResponse, 
     health::check_fresh(&app, Some(&report))?;
     let findings = app.feed.findings().ok_or_else(Failure::no_report)?;
     let tick_seconds = app.feed.took().map(|took| took.as_secs_f64());
-    let usage = SelfUsage { tick_seconds, ..(app.own.usage)() };
+    let pods = app.own.roster.as_ref().map(|roster| {
+        let (generation, directory) = roster.latest();
+        let running = (generation > 0).then_some(directory.running() as u64);
+        PodsKnown { up: roster.status().up, running }
+    });
+    let usage = SelfUsage { tick_seconds, pods, ..(app.own.usage)() };
     let page = page(&report, &findings, usage).map_err(|error| Failure::internal(error.to_string()))?;
     Ok(([(CONTENT_TYPE, FORMAT)], page))
 }

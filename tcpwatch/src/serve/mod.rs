@@ -13,6 +13,7 @@
 //! | `GET /api/v1/transitions[?netns=N]` | transitions with verdict, count and rate, of this moment |
 //! | `GET /api/v1/listeners[?netns=N]` | listeners with both queues, owner and drops by cause, of this moment |
 //! | `GET /api/v1/remotes[?netns=N]` | the remote ends with the most retransmits, resets and failed connects |
+//! | `GET /api/v1/pods` | the pods of this node with their containers, where a cluster is asked |
 //! | `GET /api/v1/overview[?netns=N]` | all that `tcpwatch top` shows, of a moment ago |
 //! | `GET /api/v1/sockets?limit=100[&filter=…]` | single sockets with age and owner, the oldest first, of this moment |
 //! | `GET /api/v1/findings[?kind=K&netns=N&closed=1h]` | what is wrong, explained; with `closed` what was lately |
@@ -43,6 +44,7 @@ use tokio::sync::watch;
 
 use crate::explain::Settings;
 use crate::feed::Feed;
+use crate::roster::Roster;
 use failure::Failure;
 pub use metrics::page_of as metrics_page;
 
@@ -60,6 +62,7 @@ tcpwatch watches the state of every TCP socket on this host.
 /api/v1/transitions[?netns=N]   transitions with verdict, count and rate
 /api/v1/listeners[?netns=N]     listeners: both queues, owner, drops by cause
 /api/v1/remotes[?netns=N]       remote ends with the most retransmits, resets, failed connects
+/api/v1/pods                    the pods of this node, in a cluster
 /api/v1/overview[?netns=N]      all that `tcpwatch top` shows
 /api/v1/sockets?limit=100       single sockets with age and owner; also ?filter=state=close_wait+older-than=5m
 /api/v1/findings[?closed=1h]    what is wrong, explained
@@ -74,15 +77,28 @@ pub struct SelfUsage {
     pub cpu_seconds: Option<f64>,
     /// Told by the feed, at each scrape.
     pub tick_seconds: Option<f64>,
+    /// Told by the roster, at each scrape.
+    pub pods: Option<PodsKnown>,
+}
+
+/// How it stands with the pods of this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PodsKnown {
+    /// The cluster tells of changes as they happen.
+    pub up: bool,
+    /// Those that run; `None` if they were never known.
+    pub running: Option<u64>,
 }
 
 /// What the daemon finds out when somebody asks.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Own {
     /// Asked at each scrape.
     pub usage: fn() -> SelfUsage,
     /// Asked for each page that explains.
     pub settings: fn() -> Settings,
+    /// The pods of this node, if a cluster is asked for them.
+    pub roster: Option<Roster>,
 }
 
 /// What every handler gets.
@@ -106,6 +122,7 @@ pub fn router(feed: Feed, own: Own) -> Router {
         .route("/api/v1/transitions", get(api::transitions))
         .route("/api/v1/listeners", get(api::listeners))
         .route("/api/v1/remotes", get(api::remotes))
+        .route("/api/v1/pods", get(api::pods))
         .route("/api/v1/overview", get(api::overview))
         .route("/api/v1/sockets", get(api::sockets))
         .route("/api/v1/findings", get(findings::list))

@@ -88,7 +88,7 @@ impl Server {
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
-                let own = Own { usage: SelfUsage::default, settings: Settings::new };
+                let own = Own { usage: SelfUsage::default, settings: Settings::new, roster: None };
                 let shutdown = async { stopped.await.expect("told to stop") };
                 serve(TcpListener::from_std(listener)?, None, feed, own, shutdown).await
             })

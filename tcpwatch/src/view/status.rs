@@ -3,6 +3,7 @@
 use serde::Serialize;
 use tcpwatch_common::event::Row;
 
+use super::pods::Kubernetes;
 use crate::model::{Counter, Report};
 
 /// `/api/v1/status`.
@@ -24,6 +25,8 @@ pub struct Status {
     /// What was seen and could not be counted as it should be.
     pub losses: Losses,
     pub kernel_memory_bytes: Option<u64>,
+    /// Whether pods are known; `null` if nobody asks a cluster.
+    pub kubernetes: Option<Kubernetes>,
     pub problems: Vec<String>,
 }
 
@@ -104,7 +107,12 @@ pub struct Losses {
 }
 
 /// The status at the time of `report`; of all namespaces, or of one. `boot` is the id of this boot.
-pub fn status(report: &Report, netns: Option<u64>, boot: Option<String>) -> Status {
+pub fn status(
+    report: &Report,
+    netns: Option<u64>,
+    boot: Option<String>,
+    kubernetes: Option<Kubernetes>,
+) -> Status {
     let chosen = |inode: u64| netns.is_none_or(|netns| netns == inode);
     let sample = &report.sample;
     Status {
@@ -130,6 +138,7 @@ pub fn status(report: &Report, netns: Option<u64>, boot: Option<String>) -> Stat
         },
         losses: losses(report),
         kernel_memory_bytes: sample.kernel_memory,
+        kubernetes,
         problems: sample.problems.clone(),
     }
 }
@@ -221,7 +230,7 @@ mod tests {
             let mut sample = sample_at(1.0, 7);
             sample.host = Some(Box::new(HostCounters::from_words(&[])));
             sample.namespaces = namespaces;
-            let status = status(&Model::default().apply(sample), None, None);
+            let status = status(&Model::default().apply(sample), None, None, None);
             assert_eq!(status.losses.ungrouped, expected);
         }
     }

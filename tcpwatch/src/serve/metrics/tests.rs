@@ -25,8 +25,12 @@ mod listeners;
 mod owners;
 
 const DOCS: &str = include_str!("../../../../docs/metrics.md");
-const USAGE: SelfUsage =
-    SelfUsage { resident_bytes: Some(12_345_678), cpu_seconds: Some(1.25), tick_seconds: Some(0.003) };
+const USAGE: SelfUsage = SelfUsage {
+    resident_bytes: Some(12_345_678),
+    cpu_seconds: Some(1.25),
+    tick_seconds: Some(0.003),
+    pods: Some(PodsKnown { up: true, running: Some(31) }),
+};
 
 fn program(name: &str, error: Option<&str>, runs: u64) -> ProgramSample {
     ProgramSample {
@@ -200,6 +204,8 @@ fn the_text_is_exact() {
         "tcpwatch_self_resident_memory_bytes 12345678",
         "tcpwatch_self_cpu_seconds_total 1.25",
         "tcpwatch_self_tick_seconds 0.003",
+        "tcpwatch_kubernetes_up 1",
+        "tcpwatch_kubernetes_pods 31",
     ] {
         assert!(page.lines().any(|found| found == line), "{line} is not in\n{page}");
     }
