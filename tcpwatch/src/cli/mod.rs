@@ -11,6 +11,7 @@ mod kubernetes;
 mod markdown;
 mod moment;
 mod netstat;
+mod place;
 mod record;
 mod replay;
 mod run;

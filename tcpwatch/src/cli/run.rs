@@ -23,7 +23,7 @@ Examples:
   tcpwatch run --listen 127.0.0.1:9718 --socket /run/tcpwatch/second.sock
   tcpwatch run --print-config > tcpwatch.toml     every option, with what it means
   tcpwatch run --config tcpwatch.toml
-  tcpwatch run --kubeconfig ~/.kube/config --node-name node-1    pods by name
+  tcpwatch run --kubeconfig node.kubeconfig --node-name node-1    pods by name, from outside of the cluster
   tcpwatch run --max-tracked 1000000              ages and owners of up to a million sockets";
 
 #[derive(Debug, Args)]

@@ -69,7 +69,7 @@ impl Book {
 
     /// A pod that the cluster does not have any more, as it was last.
     pub(super) fn remove(&mut self, entry: Entry, now: Instant) -> bool {
-        self.put(Entry { gone: true, ..entry }, now)
+        self.put(Entry { gone: true, ..entry }, now) | self.make_room(now)
     }
 
     /// Forgets what has gone long ago. Whether there was any.

@@ -186,7 +186,8 @@ fn long_lists_come_in_pages() {
         stub.put(pod(&format!("u{number:03}"), &format!("web-{number}"), &[]));
     }
     let watched = Watched::new("pages", stub, QUICK);
-    watched.until("all are known", || watched.roster.latest().1.running() == 600);
+    watched
+        .until("all are known", || watched.roster.latest().1.running() == 600 && watched.roster.status().up);
     watched.stub.compact(true);
     watched.stub.tear();
     watched.until("three pages", || watched.lists_and_watches().0 == 4);

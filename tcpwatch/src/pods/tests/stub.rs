@@ -298,7 +298,8 @@ fn watch(
             told = version;
         }
         if is_torn {
-            return chunk(stream, "{\"type\":\"MODIFIED\",\"object\":{\"kind\":\"Po");
+            chunk(stream, "{\"type\":\"MODIFIED\",\"object\":{\"kind\":\"Po")?;
+            return Err(std::io::ErrorKind::ConnectionAborted.into());
         }
         let left = until.saturating_duration_since(Instant::now());
         if is_over || left.is_zero() {
