@@ -1,6 +1,10 @@
 //! Who owns sockets.
 
+use std::borrow::Cow;
 use std::fmt;
+
+/// What stands before the path of a pod in texts.
+pub const IN_POD: &str = " in pod ";
 
 /// A process that owns sockets, or did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,7 +27,14 @@ pub struct Process {
     pub files: Option<(u64, u64)>,
 }
 
-/// `nginx (pid 4711)`, as much of it as is known.
+impl Process {
+    /// Its Kubernetes pod.
+    pub fn pod(&self) -> Option<&Pod> {
+        self.container.as_ref()?.pod.as_ref()
+    }
+}
+
+/// `nginx (pid 4711) in pod shop/web-7d9f-abcde`, as much of it as is known.
 impl fmt::Display for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.command, self.exited) {
@@ -31,7 +42,8 @@ impl fmt::Display for Process {
             (Some(command), true) => write!(f, "{command} (pid {}, which has ended)", self.pid),
             (None, false) => write!(f, "the process {}", self.pid),
             (None, true) => write!(f, "the process {} (which has ended)", self.pid),
-        }
+        }?;
+        self.pod().and_then(Pod::path).map_or(Ok(()), |pod| write!(f, "{IN_POD}{pod}"))
     }
 }
 
@@ -42,6 +54,58 @@ pub struct Container {
     pub runtime: &'static str,
     /// All 64 hexadecimal digits.
     pub id: String,
-    /// Uid of its Kubernetes pod.
-    pub pod: Option<String>,
+    /// What its pod calls it; only Kubernetes tells.
+    pub name: Option<String>,
+    /// Its Kubernetes pod.
+    pub pod: Option<Pod>,
+}
+
+/// Digits of a container's id that people see.
+const SHORT_ID: usize = 12;
+
+impl Container {
+    /// The beginning of its id, as `docker ps` shows it.
+    pub fn short_id(&self) -> &str {
+        self.id.get(..SHORT_ID).unwrap_or(&self.id)
+    }
+
+    /// Where it runs, in a word: its pod, if that is known, else the beginning of its id.
+    pub fn place(&self) -> Cow<'_, str> {
+        self.pod.as_ref().and_then(Pod::path).map_or_else(|| self.short_id().into(), Cow::from)
+    }
+
+    /// What it is called where it runs: its name in its pod, else the beginning of its id.
+    pub fn label(&self) -> &str {
+        self.name.as_deref().unwrap_or_else(|| self.short_id())
+    }
+}
+
+/// A Kubernetes pod. Its cgroup tells the uid, only the cluster the rest.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pod {
+    pub uid: String,
+    pub namespace: Option<String>,
+    pub name: Option<String>,
+    /// What keeps it running.
+    pub workload: Option<Workload>,
+}
+
+impl Pod {
+    /// `shop/web-7d9f-abcde`; nothing if its name is not known.
+    pub fn path(&self) -> Option<String> {
+        let name = self.name.as_deref()?;
+        Some(
+            self.namespace
+                .as_deref()
+                .map_or_else(|| name.to_owned(), |namespace| format!("{namespace}/{name}")),
+        )
+    }
+}
+
+/// The controller on top of a pod: a Deployment, not its `ReplicaSet`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Workload {
+    /// In lower case: `deployment`.
+    pub kind: String,
+    pub name: String,
 }

@@ -170,6 +170,7 @@ mod tests {
     use super::*;
     use crate::detect::testing::{PID, process as named};
     use crate::model::testing::{listener_at, sample_at};
+    use crate::process::{Container, Pod};
 
     #[test]
     fn commands_run_where_the_sockets_are() {
@@ -210,6 +211,15 @@ mod tests {
         assert_eq!(who(Some(&Process { command: None, ..named("") })), "the process 4711");
         let ended = |process| Process { exited: true, ..process };
         assert_eq!(who(Some(&ended(named("web")))), "web (pid 4711, which has ended)");
+        let mut in_pod = named("web");
+        let mut pod = Pod { uid: "a-b".into(), ..Pod::default() };
+        in_pod.container = Some(Container { pod: Some(pod.clone()), ..Container::default() });
+        assert_eq!(who(Some(&in_pod)), "web (pid 4711)", "nobody knows what the pod is called");
+        (pod.namespace, pod.name) = (Some("shop".into()), Some("web-7d9f-abcde".into()));
+        in_pod.container = Some(Container { pod: Some(pod), ..Container::default() });
+        assert_eq!(who(Some(&in_pod)), "web (pid 4711) in pod shop/web-7d9f-abcde");
+        let gone = "web (pid 4711, which has ended) in pod shop/web-7d9f-abcde";
+        assert_eq!(whom(Some(&ended(in_pod))), gone);
         let unnamed = Process { command: None, ..named("") };
         assert_eq!(who(Some(&ended(unnamed))), "the process 4711 (which has ended)");
     }

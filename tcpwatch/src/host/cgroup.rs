@@ -3,7 +3,7 @@
 //! Container runtimes and kubelets name cgroups after what they hold, each in its own way; a path is read from its
 //! innermost part outwards. Everything here works on the text of `/proc/PID/cgroup`.
 
-use crate::process::Container;
+use crate::process::{Container, Pod};
 
 /// The runtime of a container whose cgroup does not tell.
 const UNKNOWN: &str = "unknown";
@@ -60,7 +60,8 @@ fn of_path(path: &str) -> Place {
     let container = found.map(|(at, (runtime, id))| Container {
         runtime,
         id: id.to_owned(),
-        pod: parts[..=at].iter().rev().find_map(|part| pod(part)),
+        name: None,
+        pod: parts[..=at].iter().rev().find_map(|part| pod(part)).map(|uid| Pod { uid, ..Pod::default() }),
     });
     // The scope that is made for a container says no more than the container.
     let is_unit = |part: &&&str| unit(part) && named_container(part).is_none();

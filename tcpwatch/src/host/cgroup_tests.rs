@@ -15,7 +15,8 @@ fn filled(text: &str) -> String {
 
 fn check(text: &str, container: Option<(&str, Option<&str>)>, unit: Option<&str>) {
     let found = place(&filled(text));
-    let shown = found.container.as_ref().map(|one| (one.runtime, one.pod.as_deref()));
+    let shown =
+        found.container.as_ref().map(|one| (one.runtime, one.pod.as_ref().map(|pod| pod.uid.as_str())));
     assert_eq!(shown, container, "{text}: {found:?}");
     assert!(found.container.is_none_or(|container| container.id == ID), "the innermost of {text}");
     assert_eq!(found.unit, unit.map(filled), "{text}");

@@ -123,13 +123,6 @@ impl Service {
         let is_first = |member: &ListenerReport| member.owner.as_ref().is_some_and(|owner| owner == first);
         self.members.iter().all(is_first).then_some(first)
     }
-
-    /// The command that all members run, be it in several processes.
-    pub fn command(&self) -> Option<&str> {
-        let command = |member: &ListenerReport| member.owner.as_ref().and_then(|owner| owner.command.clone());
-        let first = self.members.first()?.owner.as_ref()?.command.as_deref();
-        self.members.iter().all(|member| command(member).as_deref() == first).then_some(first)?
-    }
 }
 
 /// Adds up what happened at each listener since it was first seen.

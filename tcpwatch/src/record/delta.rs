@@ -19,13 +19,20 @@ pub(super) struct Bad;
 /// Bytes that are being read.
 pub(super) struct Input<'a> {
     bytes: &'a [u8],
+    /// Of the format.
+    version: u8,
     /// Memory that may still be used.
     budget: &'a mut usize,
 }
 
 impl<'a> Input<'a> {
-    pub(super) fn new(bytes: &'a [u8], budget: &'a mut usize) -> Self {
-        Self { bytes, budget }
+    pub(super) fn new(bytes: &'a [u8], version: u8, budget: &'a mut usize) -> Self {
+        Self { bytes, version, budget }
+    }
+
+    /// Whether what came with a version of the format is in it.
+    pub(super) fn has(&self, version: u8) -> bool {
+        self.version >= version
     }
 
     pub(super) fn byte(&mut self) -> Result<u8, Bad> {
@@ -136,21 +143,24 @@ pub(super) trait Keyed {
 }
 
 /// A struct: the fields in this order. Both directions name all of them, so that none can be forgotten; those after
-/// `without` are of no use later and are read as blank.
+/// `since` came with that version of the format, and those after `without` are of no use later: they are read as blank.
 macro_rules! fields {
-    ($name:ty { $($field:ident),+ $(,)? } $(without { $($left_out:ident),+ })?) => {
+    ($name:ty { $($field:ident),+ $(,)? }
+        $(since $version:literal { $($later:ident),+ })? $(without { $($left_out:ident),+ })?) => {
         impl $crate::record::delta::Delta for $name {
             fn blank() -> Self {
                 Self {
                     $($field: $crate::record::delta::Delta::blank(),)+
+                    $($($later: $crate::record::delta::Delta::blank(),)+)?
                     $($($left_out: $crate::record::delta::Delta::blank(),)+)?
                 }
             }
 
             fn put(&self, before: &Self, out: &mut Vec<u8>) {
-                let Self { $($field,)+ $($($left_out: _,)+)? } = self;
+                let Self { $($field,)+ $($($later,)+)? $($($left_out: _,)+)? } = self;
                 $crate::record::delta::put_marked(out, |out| {
                     $($crate::record::delta::Delta::put($field, &before.$field, out);)+
+                    $($($crate::record::delta::Delta::put($later, &before.$later, out);)+)?
                 });
             }
 
@@ -158,9 +168,12 @@ macro_rules! fields {
                 &mut self,
                 input: &mut $crate::record::delta::Input<'_>,
             ) -> Result<(), $crate::record::delta::Bad> {
-                let Self { $($field,)+ $($($left_out: _,)+)? } = self;
+                let Self { $($field,)+ $($($later,)+)? $($($left_out: _,)+)? } = self;
                 if input.mark()? {
                     $($crate::record::delta::Delta::take($field, input)?;)+
+                    $(if input.has($version) {
+                        $($crate::record::delta::Delta::take($later, input)?;)+
+                    })?
                 }
                 Ok(())
             }

@@ -95,11 +95,11 @@ impl Decoder {
 
     pub(super) fn open(&mut self, header: &Header, plain: &[u8]) -> Decoded {
         let item = match header.kind {
-            Kind::Start => read(plain).map(Item::Start),
-            Kind::Config => read(plain).map(Item::Config),
-            Kind::Rare => read::<Rare>(plain).map(Item::Rare),
-            Kind::Change => read::<Change>(plain).map(Item::Change),
-            Kind::Lost => read(plain).map(Item::Lost),
+            Kind::Start => read(header, plain).map(Item::Start),
+            Kind::Config => read(header, plain).map(Item::Config),
+            Kind::Rare => read::<Rare>(header, plain).map(Item::Rare),
+            Kind::Change => read::<Change>(header, plain).map(Item::Change),
+            Kind::Lost => read(header, plain).map(Item::Lost),
             Kind::Unknown(_) => return Decoded::Unknown,
             Kind::Whole => {
                 self.budget = MOST_MEMORY;
@@ -114,21 +114,21 @@ impl Decoder {
     }
 
     fn sample(&mut self, mut sample: Sample, header: &Header, plain: &[u8]) -> Result<Item, Bad> {
-        take(&mut sample, plain, &mut self.budget)?;
+        take(&mut sample, header.version, plain, &mut self.budget)?;
         self.last = Some((sample.clone(), header.checksum));
         Ok(Item::Sample(Arc::new(sample)))
     }
 }
 
-fn read<T: Delta>(plain: &[u8]) -> Result<T, Bad> {
+fn read<T: Delta>(header: &Header, plain: &[u8]) -> Result<T, Bad> {
     let mut value = T::blank();
-    take(&mut value, plain, &mut MOST_MEMORY.clone())?;
+    take(&mut value, header.version, plain, &mut MOST_MEMORY.clone())?;
     Ok(value)
 }
 
 /// All of `plain`, and nothing more.
-fn take<T: Delta>(value: &mut T, plain: &[u8], budget: &mut usize) -> Result<(), Bad> {
-    let mut input = Input::new(plain, budget);
+fn take<T: Delta>(value: &mut T, version: u8, plain: &[u8], budget: &mut usize) -> Result<(), Bad> {
+    let mut input = Input::new(plain, version, budget);
     value.take(&mut input)?;
     if input.left() == 0 { Ok(()) } else { Err(Bad) }
 }
@@ -145,6 +145,6 @@ pub(super) fn plain(sample: &Sample, before: Option<&Sample>) -> Vec<u8> {
 #[cfg(test)]
 pub(super) fn restore(plain: &[u8], before: Option<&Sample>) -> Option<Sample> {
     let mut sample = before.cloned().unwrap_or_else(blank);
-    take(&mut sample, plain, &mut MOST_MEMORY.clone()).ok()?;
+    take(&mut sample, frame::VERSION, plain, &mut MOST_MEMORY.clone()).ok()?;
     Some(sample)
 }

@@ -5,8 +5,11 @@
 
 use std::time::{Duration, SystemTime};
 
-/// Of the format. Readers refuse newer ones.
-pub const VERSION: u8 = 1;
+/// Of the format. Readers refuse newer ones, and read older ones.
+pub const VERSION: u8 = 2;
+
+/// The oldest that is read.
+pub(super) const OLDEST: u8 = 1;
 
 /// What a frame begins with; no text does.
 pub(super) const SYNC: [u8; 4] = [0xd7, b'T', b'W', b'R'];

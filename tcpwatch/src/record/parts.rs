@@ -11,7 +11,7 @@ use tcpwatch_common::histogram::Histogram;
 use tcpwatch_common::host::{HostCounters, RingCounters, Role};
 
 use super::delta::{Bad, Delta, Input, Keyed, fields, put_number, variants};
-use crate::process::{Container, Process};
+use crate::process::{Container, Pod, Process, Workload};
 use crate::sample::counters::{NetCounters, Snmp, SockStat, TcpExt};
 use crate::sample::{
     Census, Example, Group, HostLimits, KernelCounters, ListenerSample, Minis, NamespaceSample,
@@ -186,7 +186,34 @@ fields!(RemoteSample { netns, address, port, is_client, pid, counts });
 fields!(RemoteCounts { timeout, fast, probe, other, syn, synack, resets_sent, resets_received, failures });
 
 fields!(Process { pid, inner_pid, command, uid, user, cgroup, container, unit, exited, files });
-fields!(Container { runtime, id, pod });
+fields!(Container { runtime, id, pod } since 2 { name });
+fields!(Workload { kind, name });
+
+/// In version 1 a pod was its uid.
+impl Delta for Pod {
+    fn blank() -> Self {
+        Self::default()
+    }
+
+    fn put(&self, before: &Self, out: &mut Vec<u8>) {
+        let Self { uid, namespace, name, workload } = self;
+        uid.put(&before.uid, out);
+        namespace.put(&before.namespace, out);
+        name.put(&before.name, out);
+        workload.put(&before.workload, out);
+    }
+
+    fn take(&mut self, input: &mut Input<'_>) -> Result<(), Bad> {
+        let Self { uid, namespace, name, workload } = self;
+        uid.take(input)?;
+        if input.has(2) {
+            Delta::take(namespace, input)?;
+            Delta::take(name, input)?;
+            Delta::take(workload, input)?;
+        }
+        Ok(())
+    }
+}
 
 fields!(ProgramSample { name, id, hook, lost, error, runs, nanoseconds, missed });
 fields!(RingSample { seen, filtered, lost, delivered });

@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use super::{Change, Item, Rare, Start};
-use crate::process::{Container, Process};
+use crate::process::{Container, IN_POD, Pod, Process, Workload};
 use crate::sample::{
     Example, Group, ListenerSample, NamespaceSample, ProgramSample, RemoteSample, Sample, Survey, Tuple,
 };
@@ -130,10 +130,11 @@ impl Redactor {
                 if is_system { user } else { format!("user-{:08x}", self.hash("user", &user) >> 32) }
             }),
             cgroup: cgroup.map(|cgroup| format!("/redacted/{:016x}", self.hash("cgroup", &cgroup))),
-            container: container.map(|Container { runtime, id, pod }| Container {
+            container: container.map(|Container { runtime, id, name, pod }| Container {
                 runtime,
                 id: self.hexadecimal(&id),
-                pod: pod.map(|pod| self.hexadecimal(&pod)),
+                name: name.map(|name| self.named("container", &name)),
+                pod: pod.map(|pod| self.pod(pod)),
             }),
             // Instances of units are named after what they serve, such as users.
             unit: unit.map(|unit| match unit.split_once('@') {
@@ -143,6 +144,23 @@ impl Redactor {
             exited,
             files,
         }
+    }
+
+    fn pod(&self, pod: Pod) -> Pod {
+        let Pod { uid, namespace, name, workload } = pod;
+        Pod {
+            uid: self.hexadecimal(&uid),
+            namespace: namespace.map(|namespace| self.named("namespace", &namespace)),
+            name: name.map(|name| self.named("pod", &name)),
+            // What kind it is tells no more than that it is in a cluster.
+            workload: workload
+                .map(|Workload { kind, name }| Workload { name: self.named(&kind, &name), kind }),
+        }
+    }
+
+    /// A name that says of what it is one, and no more.
+    fn named(&self, what: &str, name: &str) -> String {
+        format!("{what}-{:08x}", self.hash(what, name) >> 32)
     }
 
     fn program(&mut self, program: &ProgramSample) -> ProgramSample {
@@ -206,6 +224,19 @@ impl Redactor {
 
     /// Addresses and ids within a text.
     fn text(&mut self, text: &str) -> String {
+        let mut parts = text.split(IN_POD);
+        let mut out = self.without_pods(parts.next().unwrap_or_default());
+        for part in parts {
+            let is_path = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '/');
+            let path = part[..part.find(|c| !is_path(c)).unwrap_or(part.len())].trim_end_matches('.');
+            let (namespace, name) = path.split_once('/').unwrap_or(("", path));
+            let (namespace, name) = (self.named("namespace", namespace), self.named("pod", name));
+            out.extend([IN_POD, &namespace, "/", &name, &self.without_pods(&part[path.len()..])]);
+        }
+        out
+    }
+
+    fn without_pods(&mut self, text: &str) -> String {
         let is_part = |c: char| c.is_ascii_hexdigit() || matches!(c, ':' | '.' | '[' | ']' | '-');
         let mut out = String::with_capacity(text.len());
         let mut rest = text;
@@ -323,6 +354,20 @@ mod tests {
         let all: HashSet<IpAddr> =
             (0..20_000u32).map(|n| redactor.address(IpAddr::V4((0xc0a8_0000 + n).into()))).collect();
         assert_eq!(all.len(), 20_000);
+    }
+
+    #[test]
+    fn texts_lose_the_names_of_pods() {
+        let mut redactor = Redactor::default();
+        let web = "web (pid 7) in pod shop/web-7d9f-abcde has 3 sockets";
+        let other = redactor.text(&format!("{web} to 10.9.8.7; so has db (pid 8) in pod shop/db-0."));
+        for secret in ["shop", "web-7d9f", "db-0", "10.9.8.7"] {
+            assert!(!other.contains(secret), "{secret} in {other}");
+        }
+        let namespace = redactor.named("namespace", "shop");
+        assert!(other.contains(&format!("web (pid 7) in pod {namespace}/pod-")), "{other}");
+        assert!(other.contains(&format!("; so has db (pid 8) in pod {namespace}/pod-")), "{other}");
+        assert!(other.contains(" has 3 sockets to 10.") && other.ends_with('.'), "{other}");
     }
 
     #[test]

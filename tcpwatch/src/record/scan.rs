@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use super::frame::{HEADER, Header, SYNC, VERSION};
+use super::frame::{HEADER, Header, OLDEST, SYNC, VERSION};
 
 /// Read at once; memory follows what is really there, never what a length claims.
 const CHUNK: usize = 64 << 10;
@@ -74,7 +74,7 @@ impl<R: Read> Scanner<R> {
             match Header::read(self.left()) {
                 Some(_) if bytes > 0 => return Ok(Some(Scanned::Damage { offset, bytes, is_end: false })),
                 Some(header) if header.version > VERSION => return Ok(Some(Scanned::Newer(header.version))),
-                Some(header) if header.version == VERSION && header.is_sane() => {
+                Some(header) if header.version >= OLDEST && header.is_sane() => {
                     if !self.has(HEADER + header.stored)? {
                         return Ok(self.end(offset));
                     }
@@ -185,6 +185,6 @@ mod tests {
         let checksum = crc32fast::hash(&newer[..32]).to_le_bytes();
         newer[32..36].copy_from_slice(&checksum);
         let scanned = Scanner::new(&newer[..], 0).next().expect("memory");
-        assert!(matches!(scanned, Some(Scanned::Newer(2))), "{scanned:?}");
+        assert!(matches!(scanned, Some(Scanned::Newer(found)) if found == VERSION + 1), "{scanned:?}");
     }
 }

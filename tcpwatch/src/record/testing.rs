@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use tcpwatch_common::TcpState;
 use tcpwatch_common::host::{HostCounters, Role};
 
-use crate::process::{Container, Process};
+use crate::process::{Container, Pod, Process, Workload};
 use crate::sample::counters::{NetCounters, Snmp, SockStat, TcpExt};
 use crate::sample::{
     Census, Example, Group, HostLimits, KernelCounters, ListenerSample, Minis, NamespaceSample,
@@ -200,7 +200,13 @@ impl Random {
             container: self.maybe(|random| Container {
                 runtime: ["docker", "containerd", "cri-o", "podman", "unknown"][random.below(5) as usize],
                 id: "0a".repeat(32),
-                pod: random.maybe(Self::text),
+                name: random.maybe(Self::text),
+                pod: random.maybe(|random| Pod {
+                    uid: random.text(),
+                    namespace: random.maybe(Self::text),
+                    name: random.maybe(Self::text),
+                    workload: random.maybe(|random| Workload { kind: random.text(), name: random.text() }),
+                }),
             }),
             unit: self.maybe(Self::text),
             exited: self.is(),

@@ -14,6 +14,7 @@ use proptest::prelude::*;
 use super::encode::{plain, restore};
 use super::testing::{Random, Scratch};
 use super::*;
+use crate::process::Pod;
 use crate::sample::Sample;
 
 fn at(seconds: u64) -> SystemTime {
@@ -187,6 +188,24 @@ fn one_can_begin_at_any_time() {
     );
 }
 
+/// A process in a pod's cgroup, recorded before pods had names.
+#[test]
+fn version_1_is_still_read() {
+    let scratch = Scratch::new("version-1");
+    let path = scratch.file("old.tcpw", include_bytes!("tests/version_1.tcpw"));
+    let (samples, damage) = read(Reader::open(&path).expect("a recording"));
+    assert_eq!((samples.len(), damage.len()), (4, 0), "{damage:?}");
+    for sample in samples {
+        let found = sample.processes.values().find_map(|process| process.container.as_ref());
+        let container = found.expect("a process in a container");
+        assert_eq!((container.id.len(), container.name.as_ref()), (64, None));
+        let pod = container.pod.as_ref().expect("a pod");
+        assert_eq!(pod, &Pod { uid: pod.uid.clone(), ..Pod::default() });
+        assert_eq!(pod.uid.len(), 36);
+        assert!(sample.listeners.iter().any(|listener| listener.local.port() == 8080));
+    }
+}
+
 #[test]
 fn redacted_samples_tell_nobody() {
     let mut redactor = Redactor::default();
@@ -209,6 +228,15 @@ fn redacted_samples_tell_nobody() {
         }
         assert!(!text.contains("10.1.2.3") && !text.contains("2a00::5"), "{text}");
         assert!(!debug(&other.processes).contains(&"0a".repeat(32)), "{text}");
+        let pods = |sample: &Sample| -> Vec<Pod> {
+            sample.processes.values().filter_map(|process| process.pod().cloned()).collect()
+        };
+        for (secret, told) in pods(&sample).into_iter().zip(pods(&other)) {
+            assert!(secret.name.is_none() || secret.name != told.name, "{told:?}");
+            assert!(secret.namespace.is_none() || secret.namespace != told.namespace, "{told:?}");
+            let names = [&secret, &told].map(|pod| pod.workload.as_ref().map(|workload| &workload.name));
+            assert!(names[0].is_none() || names[0] != names[1], "{told:?}");
+        }
         assert_eq!(other.processes.len(), sample.processes.len());
     }
     let Item::Start(start) = redactor.item(Item::Start(start())) else { panic!("it is a start no more") };

@@ -3,10 +3,12 @@
 //! Everything is built from the report at the scrape; no state is kept between scrapes. What the source cannot know
 //! is absent, never 0. What can happen and did not is 0, so that rates and alerts work from the first event on.
 
+mod bounds;
 mod family;
 mod findings;
 mod listeners;
 mod own;
+mod owner;
 mod segments;
 mod sockets;
 #[cfg(test)]
@@ -21,7 +23,7 @@ use prometheus::TextEncoder;
 use prometheus::proto::MetricFamily;
 
 use super::failure::Failure;
-use super::{App, SelfUsage, health};
+use super::{App, PodsKnown, SelfUsage, health};
 use crate::detect::Findings;
 use crate::model::Report;
 use family::Family;
@@ -36,8 +38,13 @@ pub(super) async fn scrape(State(app): State<App>) -> Result<impl IntoResponse, 
     health::check_fresh(&app, Some(&report))?;
     let findings = app.feed.findings().ok_or_else(Failure::no_report)?;
     let tick_seconds = app.feed.took().map(|took| took.as_secs_f64());
-    let usage =
-        SelfUsage { tick_seconds, config: app.own.config.condition().map(Into::into), ..(app.own.usage)() };
+    let pods = app.own.roster.as_ref().map(|roster| {
+        let (generation, directory) = roster.latest();
+        let running = (generation > 0).then_some(directory.running() as u64);
+        PodsKnown { up: roster.status().up, running }
+    });
+    let config = app.own.config.condition().map(Into::into);
+    let usage = SelfUsage { tick_seconds, pods, config, ..(app.own.usage)() };
     let page = page(&report, &findings, usage).map_err(|error| Failure::internal(error.to_string()))?;
     Ok(([(CONTENT_TYPE, FORMAT)], page))
 }
@@ -56,7 +63,7 @@ fn families(report: &Report, findings: &Findings, usage: SelfUsage) -> Vec<Metri
     let mut families = Vec::new();
     sockets::add(&mut families, report);
     workloads::add(&mut families, &report.sample);
-    segments::add(&mut families, &report.sample);
+    segments::add(&mut families, report);
     listeners::add(&mut families, report);
     findings::add(&mut families, findings);
     trust::add(&mut families, report);

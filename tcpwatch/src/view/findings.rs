@@ -140,7 +140,7 @@ mod tests {
     }
 
     fn one(kind: Kind, netns: u64, closed: Option<u64>) -> finding::Finding {
-        let container = Container { runtime: "docker", id: "ab".repeat(32), pod: None };
+        let container = Container { runtime: "docker", id: "ab".repeat(32), ..Container::default() };
         let owner =
             Process { pid: 7, command: Some("web".into()), container: Some(container), ..Process::default() };
         let seen = Candidate {

@@ -17,9 +17,23 @@ pub struct Owner {
     /// What runs the container.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runtime: Option<&'static str>,
+    /// Its name in its pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container_name: Option<String>,
     /// Uid of the container's pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod_name: Option<String>,
+    /// That of Kubernetes that the pod is in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// The controller on top of the pod, such as a Deployment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workload: Option<String>,
+    /// What that is: `deployment`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workload_type: Option<String>,
     /// systemd unit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
@@ -47,12 +61,19 @@ impl Owner {
 impl From<&Process> for Owner {
     fn from(process: &Process) -> Self {
         let container = process.container.as_ref();
+        let pod = process.pod();
+        let workload = pod.and_then(|pod| pod.workload.as_ref());
         Self {
             pid: Some(process.pid),
             process: process.command.clone(),
             container: container.map(|container| container.id.clone()),
             runtime: container.map(|container| container.runtime),
-            pod: container.and_then(|container| container.pod.clone()),
+            container_name: container.and_then(|container| container.name.clone()),
+            pod: pod.map(|pod| pod.uid.clone()),
+            pod_name: pod.and_then(|pod| pod.name.clone()),
+            namespace: pod.and_then(|pod| pod.namespace.clone()),
+            workload: workload.map(|workload| workload.name.clone()),
+            workload_type: workload.map(|workload| workload.kind.clone()),
             unit: process.unit.clone(),
             user: process.user.clone(),
             inner_pid: process.inner_pid,
@@ -60,5 +81,43 @@ impl From<&Process> for Owner {
             cgroup: process.cgroup.clone(),
             exited: process.exited,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::{Container, Pod, Workload};
+
+    #[test]
+    fn a_pod_is_shown_as_far_as_it_is_known() {
+        let shown = |pod: Pod, name: Option<&str>| {
+            let container = Container {
+                runtime: "containerd",
+                id: "ab12".into(),
+                name: name.map(str::to_owned),
+                pod: Some(pod),
+            };
+            let process = Process { pid: 7, container: Some(container), ..Process::default() };
+            serde_json::to_value(Owner::from(&process)).expect("JSON")
+        };
+        let pod = Pod { uid: "u-1".into(), ..Pod::default() };
+        let id_only = serde_json::json!({
+            "pid": 7, "process": null, "container": "ab12", "runtime": "containerd", "pod": "u-1", "user": null,
+        });
+        assert_eq!(shown(pod.clone(), None), id_only);
+        let workload = Workload { kind: "deployment".into(), name: "web".into() };
+        let pod = Pod {
+            namespace: Some("shop".into()),
+            name: Some("web-1".into()),
+            workload: Some(workload),
+            ..pod
+        };
+        let all = serde_json::json!({
+            "pid": 7, "process": null, "container": "ab12", "container_name": "nginx", "runtime": "containerd",
+            "pod": "u-1", "pod_name": "web-1", "namespace": "shop", "workload": "web", "workload_type": "deployment",
+            "user": null,
+        });
+        assert_eq!(shown(pod, Some("nginx")), all);
     }
 }

@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn what_is_known_is_shown() {
-        let container = Container { runtime: "docker", id: "ab".into(), pod: None };
+        let container = Container { runtime: "docker", id: "ab".into(), ..Container::default() };
         let owner = Process {
             pid: 5,
             command: Some("web".into()),

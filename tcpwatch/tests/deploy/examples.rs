@@ -23,6 +23,8 @@ alerting:
 scrape_configs:
   # The alerts expect this name.
   - job_name: tcpwatch
+    # Whose something is, tcpwatch says: where a target has labels namespace, pod and container, they are its own pod's.
+    honor_labels: true
     static_configs:
       - targets: ['127.0.0.1:9717']
 "

@@ -131,8 +131,11 @@ impl<'a> Chart<'a> {
         let (before, rest) = text.split_once("    kubernetes_sd_configs:\n").context("it finds no pods")?;
         let (_, after) = rest.split_once("    relabel_configs:\n").context("it relabels nothing")?;
         let file = self.scratch.join("scrape.yml");
-        fs::write(&file, format!("{before}    static_configs: [{{targets: []}}]\n    relabel_configs:\n{after}"))
-            .with_context(|| format!("cannot write {}", file.display()))?;
+        fs::write(
+            &file,
+            format!("{before}    static_configs: [{{targets: []}}]\n    relabel_configs:\n{after}"),
+        )
+        .with_context(|| format!("cannot write {}", file.display()))?;
         process::output(Command::new("promtool").args(["check", "config"]).arg(file)).map(drop)
     }
 

@@ -208,7 +208,8 @@ mod tests {
     }
 
     fn shown(sockets: &[SocketSample], style: Style) -> String {
-        let container = Container { runtime: "docker", id: "0123456789abcdef".into(), pod: None };
+        let container =
+            Container { runtime: "docker", id: "0123456789abcdef".into(), ..Container::default() };
         let owner = Process {
             command: Some("ng inx\u{1b}".into()),
             container: Some(container),

@@ -9,8 +9,11 @@ const MERGED: usize = 2;
 // The last published bucket then ends with the kernel side's last one, which is the one without bound.
 const _: () = assert!(BUCKETS.is_multiple_of(MERGED));
 
-/// Label names and values of one series.
-pub(super) type Labels<'a> = &'a [(&'static str, &'a str)];
+/// Name and value.
+pub(super) type Label<'a> = (&'static str, &'a str);
+
+/// Those of one series.
+pub(super) type Labels<'a> = &'a [Label<'a>];
 
 /// All series of one name.
 pub(super) struct Family(MetricFamily);

@@ -3,16 +3,14 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
+use super::bounds;
 use super::family::{Family, number};
+use super::owner::{OTHER, Owner};
 use crate::detect::Findings;
 use crate::finding::{Finding, Kind, Severity};
 
-/// Subjects that have series of their own; others are added up.
-const SUBJECTS: usize = 100;
-const OTHER: &str = "other";
-
-/// Kind, severity, process, and address of the listener.
-type Labels = (Kind, Severity, String, String);
+/// Kind, severity, owner, and address of the listener.
+type Labels = (Kind, Severity, Owner, String);
 
 pub(super) fn add(families: &mut Vec<Family>, findings: &Findings) {
     families.extend([active(findings), total(findings)]);
@@ -21,13 +19,13 @@ pub(super) fn add(families: &mut Vec<Family>, findings: &Findings) {
 fn active(findings: &Findings) -> Family {
     let mut family = Family::gauge(
         "tcpwatch_finding_active",
-        "Open findings by kind and severity, process and listener, empty where they are not known or there is none; 0 \
+        "Open findings by kind and severity, owner and listener, empty where they are not known or there is none; 0 \
          for kinds without. What is beyond 100 subjects is in process=\"other\". /api/v1/findings explains each",
     );
     let mut series: BTreeMap<Labels, u64> = BTreeMap::new();
     for kind in Kind::ALL {
         for severity in Severity::ALL {
-            series.insert((kind, severity, String::new(), String::new()), 0);
+            series.insert((kind, severity, Owner::default(), String::new()), 0);
         }
     }
     let mut subjects: BTreeMap<Labels, u64> = BTreeMap::new();
@@ -39,28 +37,21 @@ fn active(findings: &Findings) -> Family {
     ranked.sort_by_key(|((_, severity, ..), count)| Reverse((*severity, *count)));
     for (place, (labels, count)) in ranked.into_iter().enumerate() {
         let (kind, severity, ..) = labels;
-        let folded = (kind, severity, String::from(OTHER), String::from(OTHER));
-        *series.entry(if place < SUBJECTS { labels } else { folded }).or_default() += count;
+        let folded = (kind, severity, Owner::only(OTHER), String::from(OTHER));
+        *series.entry(if place < bounds::FINDINGS { labels } else { folded }).or_default() += count;
     }
-    for ((kind, severity, process, listener), count) in series {
-        family.add(
-            &[
-                ("kind", kind.name()),
-                ("severity", severity.name()),
-                ("process", &process),
-                ("listen_addr", &listener),
-            ],
-            number(count),
-        );
+    for ((kind, severity, owner, listener), count) in series {
+        let before = [("kind", kind.name()), ("severity", severity.name())];
+        family.add(&owner.labels(&before, &[("listen_addr", &listener)]), number(count));
     }
     family
 }
 
 fn labels(finding: &Finding) -> Labels {
     let subject = &finding.seen.subject;
-    let process = subject.owner.as_ref().and_then(|owner| owner.command.clone()).unwrap_or_default();
+    let owner = subject.owner.as_deref().map(Owner::of).unwrap_or_default();
     let listener = subject.listener.map(|listener| listener.to_string()).unwrap_or_default();
-    (finding.seen.kind, finding.seen.severity, process, listener)
+    (finding.seen.kind, finding.seen.severity, owner, listener)
 }
 
 fn total(findings: &Findings) -> Family {

@@ -5,16 +5,12 @@
 
 use std::cmp::Reverse;
 
-use super::family::{Family, number};
+use super::bounds;
+use super::family::{Family, Label, number};
+use super::owner::{OTHER, Owner};
 use crate::model::Report;
 use crate::model::listeners::{Drops, ListenerReport, Service};
 use crate::view::listeners::address;
-
-/// Services with series of their own.
-const SHOWN: usize = 100;
-
-const OTHER: &str = "other";
-const UNKNOWN: &str = "unknown";
 
 pub(super) fn add(families: &mut Vec<Family>, report: &Report) {
     let (shown, folded) = ranked(&report.listeners.services);
@@ -55,14 +51,20 @@ fn ranked(services: &[Service]) -> (Vec<&Service>, Vec<&Service>) {
         });
         (Reverse(service.drops().0.total()), Reverse(fullest.max()), service.netns, service.local)
     });
-    let folded = ranked.split_off(ranked.len().min(SHOWN));
+    let folded = ranked.split_off(ranked.len().min(bounds::LISTENERS));
     (ranked, folded)
+}
+
+/// What the owners of all members have in common.
+fn owner(service: &Service) -> Owner {
+    let owner = |member: &ListenerReport| member.owner.as_deref().map(Owner::of).unwrap_or_default();
+    Owner::shared(service.members.iter().map(owner)).or_unknown()
 }
 
 /// One series of each metric.
 struct Row {
     listen_addr: String,
-    process: String,
+    owner: Owner,
     netns: String,
     accept: (u64, u64),
     /// `None` where the source cannot tell.
@@ -74,7 +76,7 @@ impl Row {
     fn new(service: &Service) -> Self {
         Self {
             listen_addr: address(service.local).0,
-            process: service.command().unwrap_or(UNKNOWN).into(),
+            owner: owner(service),
             netns: service.netns.to_string(),
             ..Self::sum(&[service])
         }
@@ -92,7 +94,7 @@ impl Row {
         members().for_each(|member| drops += member.drops);
         Self {
             listen_addr: OTHER.into(),
-            process: OTHER.into(),
+            owner: Owner::only(OTHER),
             netns: OTHER.into(),
             accept: (
                 members().map(|member| member.sample.accept_queue).sum(),
@@ -103,11 +105,15 @@ impl Row {
         }
     }
 
+    fn labels<'a>(&'a self, cause: Option<&'a str>) -> Vec<Label<'a>> {
+        let address = [("listen_addr", &*self.listen_addr)];
+        let before: Vec<_> = address.into_iter().chain(cause.map(|cause| ("cause", cause))).collect();
+        self.owner.labels(&before, &[("netns", &self.netns)])
+    }
+
     fn add(&self, family: &mut Family, value: Option<u64>) {
         if let Some(value) = value {
-            let labels =
-                [("listen_addr", &*self.listen_addr), ("process", &*self.process), ("netns", &*self.netns)];
-            family.add(&labels, number(value));
+            family.add(&self.labels(None), number(value));
         }
     }
 }
@@ -148,14 +154,28 @@ fn drops(rows: &[Row]) -> Family {
     );
     for row in rows {
         for (cause, count) in Drops::CAUSES.into_iter().zip(row.drops.counts()) {
-            let labels = [
-                ("listen_addr", &*row.listen_addr),
-                ("cause", cause),
-                ("process", &*row.process),
-                ("netns", &*row.netns),
-            ];
-            family.add(&labels, number(count));
+            family.add(&row.labels(Some(cause)), number(count));
         }
     }
+    family
+}
+
+/// SYN-ACKs sent again, by listener. Those with the most are others than those with the most trouble.
+pub(super) fn synack_retransmits(services: &[Service]) -> Family {
+    let mut family = Family::counter(
+        "tcpwatch_listener_synack_retransmits_total",
+        "SYN-ACKs that listeners sent again because no ACK came: clients that never answer (a SYN flood), or a full \
+         accept queue. Listeners with few of them are in listen_addr=\"other\"",
+    );
+    let count = |service: &Service| -> u64 {
+        service.members.iter().map(|member| member.sample.synack_retransmits).sum()
+    };
+    let mut ranked: Vec<_> = services.iter().map(|service| (count(service), service)).collect();
+    ranked.sort_by_key(|(count, service)| (Reverse(*count), service.netns, service.local));
+    let (shown, folded) = ranked.split_at(ranked.len().min(bounds::LISTENERS));
+    for (count, service) in shown {
+        Row::new(service).add(&mut family, Some(*count));
+    }
+    Row::sum(&[]).add(&mut family, Some(folded.iter().map(|(count, _)| count).sum()));
     family
 }

@@ -1,21 +1,20 @@
 //! Metrics of segments: sent again, and resets.
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use tcpwatch_common::host::{HostCounters, Retransmit};
 use tcpwatch_common::names::program;
 
 use super::family::{Family, number};
-use crate::sample::{ListenerSample, Sample};
-
-/// Listeners with series of their own; the rest is one series.
-const LISTENERS: usize = 100;
+use super::listeners;
+use crate::model::Report;
+use crate::sample::Sample;
 
 /// A reset without a reason from the kernel.
 const UNKNOWN: &str = "unknown";
 
-pub(super) fn add(families: &mut Vec<Family>, sample: &Sample) {
+pub(super) fn add(families: &mut Vec<Family>, report: &Report) {
+    let sample = &report.sample;
     let Some(host) = &sample.host else { return };
     families.extend([retransmits(host, sample), resets(host, sample)]);
     if runs(sample, program::RETRANSMIT) {
@@ -25,7 +24,7 @@ pub(super) fn add(families: &mut Vec<Family>, sample: &Sample) {
         families.push(without_socket(host));
     }
     if runs(sample, program::RETRANSMIT_SYNACK) {
-        families.push(listeners(&sample.listeners));
+        families.push(listeners::synack_retransmits(&report.listeners.services));
     }
 }
 
@@ -98,25 +97,5 @@ fn resets(host: &HostCounters, sample: &Sample) -> Family {
             family.add(&[("direction", "sent"), ("reason", reason)], number(count));
         }
     }
-    family
-}
-
-fn listeners(listeners: &[ListenerSample]) -> Family {
-    let mut family = Family::counter(
-        "tcpwatch_listener_synack_retransmits_total",
-        "SYN-ACKs that listeners sent again because no ACK came: clients that never answer (a SYN flood), or a full \
-         accept queue. Listeners with few of them are in listen_addr=\"other\"",
-    );
-    let mut by_address: BTreeMap<String, u64> = BTreeMap::new();
-    for listener in listeners {
-        *by_address.entry(listener.local.to_string()).or_default() += listener.synack_retransmits;
-    }
-    let mut ranked: Vec<_> = by_address.into_iter().collect();
-    ranked.sort_by_key(|(_, count)| Reverse(*count));
-    let (shown, folded) = ranked.split_at(ranked.len().min(LISTENERS));
-    for (address, count) in shown {
-        family.add(&[("listen_addr", address)], number(*count));
-    }
-    family.add(&[("listen_addr", "other")], number(folded.iter().map(|(_, count)| count).sum()));
     family
 }

@@ -23,6 +23,7 @@ use crate::serve::ConfigRead;
 
 mod histograms;
 mod listeners;
+mod owners;
 
 const DOCS: &str = include_str!("../../../../docs/metrics.md");
 const USAGE: SelfUsage = SelfUsage {
@@ -30,6 +31,7 @@ const USAGE: SelfUsage = SelfUsage {
     cpu_seconds: Some(1.25),
     tick_seconds: Some(0.003),
     config: Some(ConfigRead { at: SystemTime::UNIX_EPOCH, is_current: true }),
+    pods: Some(PodsKnown { up: true, running: Some(31) }),
 };
 
 fn program(name: &str, error: Option<&str>, runs: u64) -> ProgramSample {
@@ -175,18 +177,18 @@ fn the_text_is_exact() {
         "tcpwatch_time_wait_entered_total 12",
         "tcpwatch_connect_failures_total{reason=\"refused\"} 6",
         "tcpwatch_connect_failures_total{reason=\"timeout\"} 0",
-        "tcpwatch_listener_accept_queue_length{listen_addr=\"0.0.0.0:443\",process=\"httpd\",netns=\"7\"} 0",
-        "tcpwatch_listener_accept_queue_limit{listen_addr=\"0.0.0.0:443\",process=\"httpd\",netns=\"7\"} 4096",
-        "tcpwatch_listener_syn_queue_limit{listen_addr=\"0.0.0.0:443\",process=\"httpd\",netns=\"7\"} 4096",
+        "tcpwatch_listener_accept_queue_length{listen_addr=\"0.0.0.0:443\",process=\"httpd\",namespace=\"\",pod=\"\",container=\"\",workload=\"\",netns=\"7\"} 0",
+        "tcpwatch_listener_accept_queue_limit{listen_addr=\"0.0.0.0:443\",process=\"httpd\",namespace=\"\",pod=\"\",container=\"\",workload=\"\",netns=\"7\"} 4096",
+        "tcpwatch_listener_syn_queue_limit{listen_addr=\"0.0.0.0:443\",process=\"httpd\",namespace=\"\",pod=\"\",container=\"\",workload=\"\",netns=\"7\"} 4096",
         "tcpwatch_listener_drops_unattributed_total 0",
         "tcpwatch_listeners_folded 0",
-        "tcpwatch_listener_synack_retransmits_total{listen_addr=\"0.0.0.0:443\"} 7",
-        "tcpwatch_listener_synack_retransmits_total{listen_addr=\"other\"} 0",
-        "tcpwatch_workload_sockets{process=\"nginx\",state=\"close_wait\"} 30",
-        "tcpwatch_workload_sockets{process=\"nginx\",state=\"established\"} 0",
-        "tcpwatch_workload_sockets{process=\"unknown\",state=\"established\"} 2",
-        "tcpwatch_workload_sockets{process=\"kernel\",state=\"time_wait\"} 5",
-        "tcpwatch_workload_sockets{process=\"kernel\",state=\"syn_recv\"} 6",
+        "tcpwatch_listener_synack_retransmits_total{listen_addr=\"0.0.0.0:443\",process=\"httpd\",namespace=\"\",pod=\"\",container=\"\",workload=\"\",netns=\"7\"} 7",
+        "tcpwatch_listener_synack_retransmits_total{listen_addr=\"other\",process=\"other\",namespace=\"\",pod=\"\",container=\"\",workload=\"\",netns=\"other\"} 0",
+        "tcpwatch_workload_sockets{process=\"nginx\",namespace=\"\",pod=\"\",container=\"\",workload=\"\",state=\"close_wait\"} 30",
+        "tcpwatch_workload_sockets{process=\"nginx\",namespace=\"\",pod=\"\",container=\"\",workload=\"\",state=\"established\"} 0",
+        "tcpwatch_workload_sockets{process=\"unknown\",namespace=\"\",pod=\"\",container=\"\",workload=\"\",state=\"established\"} 2",
+        "tcpwatch_workload_sockets{process=\"kernel\",namespace=\"\",pod=\"\",container=\"\",workload=\"\",state=\"time_wait\"} 5",
+        "tcpwatch_workload_sockets{process=\"kernel\",namespace=\"\",pod=\"\",container=\"\",workload=\"\",state=\"syn_recv\"} 6",
         "tcpwatch_data_retransmits_total{cause=\"probe\"} 0",
         "tcpwatch_mptcp_transitions_total{to=\"fin_wait2\"} 0",
         "tcpwatch_events_lost_total{reason=\"folded\"} 6",
@@ -206,6 +208,8 @@ fn the_text_is_exact() {
         "tcpwatch_self_tick_seconds 0.003",
         "tcpwatch_config_last_reload_successful 1",
         "tcpwatch_config_last_reload_success_timestamp_seconds 0",
+        "tcpwatch_kubernetes_up 1",
+        "tcpwatch_kubernetes_pods 31",
     ] {
         assert!(page.lines().any(|found| found == line), "{line} is not in\n{page}");
     }
@@ -354,7 +358,7 @@ fn findings_are_counted_by_subject_and_zero_where_there_are_none() {
     assert_eq!(lines(&none, "tcpwatch_finding_active").len(), Kind::ALL.len() * 2);
     assert_eq!(lines(&none, "tcpwatch_findings_total").len(), Kind::ALL.len());
     assert!(none.contains(
-        "tcpwatch_finding_active{kind=\"syn_flood\",severity=\"critical\",process=\"\",listen_addr=\"\"} 0\n"
+        "tcpwatch_finding_active{kind=\"syn_flood\",severity=\"critical\",process=\"\",namespace=\"\",pod=\"\",container=\"\",workload=\"\",listen_addr=\"\"} 0\n"
     ));
     let flood = || finding(Kind::SynFlood, Severity::Critical, Some("web"), Some(80));
     let some = with(&Findings {
@@ -363,9 +367,9 @@ fn findings_are_counted_by_subject_and_zero_where_there_are_none() {
         ..Findings::default()
     });
     for line in [
-        "tcpwatch_finding_active{kind=\"syn_flood\",severity=\"critical\",process=\"web\",listen_addr=\"0.0.0.0:80\"} 2",
-        "tcpwatch_finding_active{kind=\"memory_pressure\",severity=\"warning\",process=\"\",listen_addr=\"\"} 1",
-        "tcpwatch_finding_active{kind=\"memory_pressure\",severity=\"critical\",process=\"\",listen_addr=\"\"} 0",
+        "tcpwatch_finding_active{kind=\"syn_flood\",severity=\"critical\",process=\"web\",namespace=\"\",pod=\"\",container=\"\",workload=\"\",listen_addr=\"0.0.0.0:80\"} 2",
+        "tcpwatch_finding_active{kind=\"memory_pressure\",severity=\"warning\",process=\"\",namespace=\"\",pod=\"\",container=\"\",workload=\"\",listen_addr=\"\"} 1",
+        "tcpwatch_finding_active{kind=\"memory_pressure\",severity=\"critical\",process=\"\",namespace=\"\",pod=\"\",container=\"\",workload=\"\",listen_addr=\"\"} 0",
         "tcpwatch_findings_total{kind=\"syn_flood\"} 5",
         "tcpwatch_findings_total{kind=\"reset_storm\"} 0",
     ] {
@@ -381,6 +385,6 @@ fn findings_are_bounded_and_the_rest_is_not_lost() {
     let page = with(&Findings { open, ..Findings::default() });
     let found = lines(&page, "tcpwatch_finding_active");
     assert_eq!(found.len(), Kind::ALL.len() * 2 + 100 + 1);
-    assert!(page.contains("severity=\"warning\",process=\"other\",listen_addr=\"other\"} 31\n"), "{page}");
-    assert!(page.contains("severity=\"critical\",process=\"web\",listen_addr=\"0.0.0.0:200\"} 1\n"));
+    assert!(page.contains("severity=\"warning\",process=\"other\",namespace=\"\",pod=\"\",container=\"\",workload=\"\",listen_addr=\"other\"} 31\n"), "{page}");
+    assert!(page.contains("severity=\"critical\",process=\"web\",namespace=\"\",pod=\"\",container=\"\",workload=\"\",listen_addr=\"0.0.0.0:200\"} 1\n"));
 }

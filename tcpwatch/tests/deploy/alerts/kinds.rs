@@ -27,7 +27,7 @@ const WHOSE: [(&str, &str); 7] = [
     ("container", " in container "),
     ("pod", " of pod "),
     ("namespace", " in namespace "),
-    ("workload", " of "),
+    ("workload", ", workload "),
 ];
 
 const fn hold(kind: Kind) -> u32 {
@@ -107,7 +107,13 @@ fn case(kind: Kind) -> Case {
             ("severity", severity),
         ])
     };
-    let lasting = labels(kind, "critical", "web", "0.0.0.0:8080");
+    let mut lasting = labels(kind, "critical", "web", "0.0.0.0:8080");
+    lasting.extend(of(&[
+        ("namespace", "shop"),
+        ("pod", "web-7d9f-abcde"),
+        ("container", "nginx"),
+        ("workload", "web"),
+    ]));
     let nobodys = labels(kind, "warning", "", "");
     let begin = 4 * STEP;
     let brief = (hold(kind) / STEP).checked_sub(1).map(|more| (labels(kind, "warning", "cron", ""), more));

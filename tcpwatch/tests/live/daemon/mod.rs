@@ -9,6 +9,7 @@ mod findings;
 mod flags;
 mod generate;
 mod netstat;
+mod pods;
 pub(crate) mod process;
 mod record;
 mod recorder;
