@@ -28,6 +28,8 @@ use crate::finding::Finding;
 use crate::host::{caps, process};
 use crate::kernel::{LoadError, Options};
 use crate::model::Model;
+use crate::pods;
+use crate::roster::Roster;
 use crate::serve::{self, Own, SelfUsage};
 use crate::source::{self, Fallback, Live, Source, SourceError};
 pub use local::DEFAULT_SOCKET;
@@ -52,6 +54,8 @@ pub struct Settings {
     pub no_record: bool,
     /// Record there, whatever the configuration says.
     pub record_directory: Option<PathBuf>,
+    /// The cluster that is asked for the pods of this node, if one is.
+    pub pods: Option<pods::Options>,
     /// Read again at SIGHUP.
     pub config: Arc<Config>,
     /// Read it again when it has changed, too.
@@ -91,12 +95,19 @@ where
     let started = Instant::now();
     let rare = RareFacts::default();
     manager.status("loading the eBPF programs");
-    let Some((source, by)) = open(settings, &rare, &mut stopped)? else { return Ok(()) };
+    let Some((mut source, by)) = open(settings, &rare, &mut stopped)? else { return Ok(()) };
     log::info!("ready after {:.1} s, listening on http://{address}", started.elapsed().as_secs_f64());
     drop_privileges();
+    let roster = settings.pods.clone().map(|options| {
+        let roster = Roster::default();
+        source.processes().follow(roster.clone());
+        // It waits with all else that is asynchronous until this thread serves.
+        runtime.spawn(pods::follow(options, roster.clone()));
+        roster
+    });
     let (publisher, feed) = feed();
     let (tick, config) = (settings.tick, Arc::clone(&settings.config));
-    let own = Own { usage: self_usage, settings: source::settings, config: Arc::clone(&config) };
+    let own = Own { usage: self_usage, settings: source::settings, roster, config: Arc::clone(&config) };
     let recording = Recording::new(settings, rare);
     let sampler = std::thread::Builder::new()
         .name("sampler".into())

@@ -1,5 +1,6 @@
 //! Who owns sockets.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// What stands before the path of a pod in texts.
@@ -66,6 +67,11 @@ impl Container {
     /// The beginning of its id, as `docker ps` shows it.
     pub fn short_id(&self) -> &str {
         self.id.get(..SHORT_ID).unwrap_or(&self.id)
+    }
+
+    /// Where it runs, in a word: its pod, if that is known, else the beginning of its id.
+    pub fn place(&self) -> Cow<'_, str> {
+        self.pod.as_ref().and_then(Pod::path).map_or_else(|| self.short_id().into(), Cow::from)
     }
 
     /// What it is called where it runs: its name in its pod, else the beginning of its id.

@@ -12,6 +12,7 @@ pub mod listeners;
 pub mod overview;
 pub mod owner;
 pub mod owners;
+pub mod pods;
 pub mod remotes;
 pub mod sockets;
 pub mod states;

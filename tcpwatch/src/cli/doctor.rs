@@ -2,15 +2,22 @@
 
 use std::io::{self, Write};
 
-use anyhow::Result;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
 use clap::Args;
 
 use super::Outcome;
+use super::kubernetes::KubernetesArgs;
 use crate::causes::causes;
 use crate::host::privileges::{self, Privilege};
 use crate::host::{caps, kernel_release, netns};
 use crate::kernel::{Kernel, Options};
-use crate::view::checkup::{Checkup, LostField, LostPrivilege, Program};
+use crate::pods::{self, Patience};
+use crate::view::checkup::{Checkup, Kubernetes, LostField, LostPrivilege, Program};
+
+/// How long the cluster is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -25,10 +32,13 @@ pub(super) struct DoctorArgs {
     /// One JSON object.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    kubernetes: KubernetesArgs,
 }
 
 pub(super) fn doctor(args: &DoctorArgs) -> Result<Outcome> {
-    let checkup = examine()?;
+    let mut checkup = examine()?;
+    checkup.kubernetes = args.kubernetes.options()?.map(ask).transpose()?;
     let mut out = io::stdout().lock();
     if args.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&checkup)?)?;
@@ -38,9 +48,11 @@ pub(super) fn doctor(args: &DoctorArgs) -> Result<Outcome> {
     if let Some(error) = checkup.error {
         anyhow::bail!("{error}");
     }
+    let without_pods = |kubernetes: &Kubernetes| kubernetes.error.is_some();
     let lost = checkup.programs.iter().any(|program| program.error.is_some())
         || !checkup.lost_fields.is_empty()
-        || !checkup.lost_privileges.is_empty();
+        || !checkup.lost_privileges.is_empty()
+        || checkup.kubernetes.as_ref().is_some_and(without_pods);
     Ok(if lost { Outcome::Findings } else { Outcome::Fine })
 }
 
@@ -60,6 +72,7 @@ fn examine() -> Result<Checkup> {
         lost_fields: Vec::new(),
         namespaces: found.namespaces.len(),
         hidden_processes: found.unreadable,
+        kubernetes: None,
         advice: Vec::new(),
     };
     match Kernel::open(&small) {
@@ -85,6 +98,22 @@ fn examine() -> Result<Checkup> {
 
 fn lost_privilege(privilege: &Privilege) -> LostPrivilege {
     LostPrivilege { needs: privilege.any.iter().map(|set| caps::names(*set)).collect(), lost: privilege.lost }
+}
+
+/// Asks the cluster once for the pods of this node.
+fn ask(options: pods::Options) -> Result<Kubernetes> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("start the asynchronous runtime")?;
+    let patience = Patience { answer: PATIENCE, ..options.patience };
+    let options = pods::Options { patience, ..options };
+    let answer = runtime.block_on(pods::probe(&options));
+    let (server, pods, error) = match answer {
+        Ok((server, pods)) => (Some(server), Some(pods), None),
+        Err(trouble) => (None, None, Some(trouble.to_string())),
+    };
+    Ok(Kubernetes { node: options.node, server, pods, error })
 }
 
 fn advice(checkup: &Checkup) -> Vec<String> {
@@ -124,6 +153,20 @@ fn print(out: &mut impl Write, checkup: &Checkup) -> io::Result<()> {
     }
     for field in &checkup.lost_fields {
         writeln!(out, "  LOST field {}: {}", field.field, field.lost)?;
+    }
+    if let Some(Kubernetes { node, server, pods, error }) = &checkup.kubernetes {
+        match (server, pods, error) {
+            (Some(server), Some(0), _) => {
+                writeln!(out, "pods          none on a node {node} (--node-name says another), {server}")?;
+            }
+            (Some(server), Some(pods), _) => {
+                writeln!(out, "pods          {pods} run on the node {node}, {server}")?;
+            }
+            (_, _, error) => {
+                writeln!(out, "pods          LOST: only ids are known of those on the node {node}")?;
+                writeln!(out, "       why:  {}", error.as_deref().unwrap_or_default())?;
+            }
+        }
     }
     for advice in &checkup.advice {
         writeln!(out, "advice        {advice}")?;

@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::kubernetes::KubernetesArgs;
 use super::{DEFAULT_LISTEN, Outcome};
 use crate::config::{self, Config};
 use crate::daemon::{self, Settings, Socket};
@@ -22,6 +23,7 @@ Examples:
   tcpwatch run --listen 127.0.0.1:9718 --socket /run/tcpwatch/second.sock
   tcpwatch run --print-config > tcpwatch.toml     every option, with what it means
   tcpwatch run --config tcpwatch.toml
+  tcpwatch run --kubeconfig node.kubeconfig --node-name node-1    pods by name, from outside of the cluster
   tcpwatch run --max-tracked 1000000              ages and owners of up to a million sockets";
 
 #[derive(Debug, Args)]
@@ -68,6 +70,8 @@ pub(super) struct RunArgs {
     /// Keep them there. By default flight in `$STATE_DIRECTORY`, or in /var/lib/tcpwatch.
     #[arg(long, value_name = "DIR", conflicts_with = "no_record")]
     record_dir: Option<PathBuf>,
+    #[command(flatten)]
+    kubernetes: KubernetesArgs,
     /// Diagnostics of the eBPF programs themselves, in the log.
     #[arg(long)]
     bpf_log: bool,
@@ -97,6 +101,7 @@ pub(super) fn run(args: &RunArgs) -> Result<Outcome> {
         netlink_only: args.netlink_only,
         no_record: args.no_record,
         record_directory: args.record_dir.clone(),
+        pods: args.kubernetes.options()?,
         config: Arc::new(config),
         watch_config: args.watch_config,
     };

@@ -57,7 +57,7 @@ impl fmt::Display for FilterError {
 impl std::error::Error for FilterError {}
 
 /// Words of other tools, and what they are called here.
-const ELSEWHERE: [(&str, &str); 13] = [
+const ELSEWHERE: [(&str, &str); 14] = [
     ("src", "local"),
     ("dst", "peer"),
     ("remote", "peer"),
@@ -70,7 +70,8 @@ const ELSEWHERE: [(&str, &str); 13] = [
     ("comm", "process"),
     ("command", "process"),
     ("uid", "user"),
-    ("pod", "container"),
+    ("deployment", "workload"),
+    ("ns", "namespace"),
 ];
 
 /// The word that may have been meant by `text`.

@@ -25,6 +25,10 @@ pub struct SocketFacts<'a> {
     pub process: Option<&'a str>,
     pub container: Option<&'a str>,
     pub container_name: Option<&'a str>,
+    pub pod: Option<&'a str>,
+    pub pod_uid: Option<&'a str>,
+    pub namespace: Option<&'a str>,
+    pub workload: Option<&'a str>,
     pub uid: Option<u32>,
     pub user: Option<&'a str>,
 }
@@ -32,6 +36,8 @@ pub struct SocketFacts<'a> {
 impl<'a> SocketFacts<'a> {
     /// `user` is the name of the socket's user.
     pub fn new(socket: &SocketSample, owner: Option<&'a Process>, user: Option<&'a str>) -> Self {
+        let container = owner.and_then(|owner| owner.container.as_ref());
+        let pod = owner.and_then(Process::pod);
         Self {
             state: socket.state,
             local: socket.local,
@@ -41,10 +47,12 @@ impl<'a> SocketFacts<'a> {
             role: socket.role,
             pid: socket.pid,
             process: owner.and_then(|owner| owner.command.as_deref()),
-            container: owner
-                .and_then(|owner| owner.container.as_ref())
-                .map(|container| container.id.as_str()),
-            container_name: None,
+            container: container.map(|container| container.id.as_str()),
+            container_name: container.and_then(|container| container.name.as_deref()),
+            pod: pod.and_then(|pod| pod.name.as_deref()),
+            pod_uid: pod.map(|pod| pod.uid.as_str()),
+            namespace: pod.and_then(|pod| pod.namespace.as_deref()),
+            workload: pod.and_then(|pod| pod.workload.as_ref()).map(|workload| workload.name.as_str()),
             uid: socket.uid.or_else(|| owner.and_then(|owner| owner.uid)),
             user: user
                 .or_else(|| owner.filter(|_| socket.uid.is_none()).and_then(|owner| owner.user.as_deref())),

@@ -65,9 +65,11 @@ impl Filter {
         self.0.matches(socket)
     }
 
-    /// Whether the owner's name, number or container decides, so that it has to be looked for before.
+    /// Whether the owner's name, number, container or pod decides, so that it has to be looked for before.
     pub fn needs_owner(&self) -> bool {
-        self.0.any(&|test| matches!(test, Test::Process(_) | Test::Pid(_) | Test::Container(_)))
+        self.0.any(&|test| {
+            matches!(test, Test::Process(_) | Test::Pid(_) | Test::Container(_)) || test.is_of_cluster()
+        })
     }
 
     /// Whether a test with this word decides.

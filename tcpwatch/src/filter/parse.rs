@@ -240,6 +240,9 @@ impl<'a> Parser<'a> {
             Word::Role => Test::Role(each(&found, role, fail)?),
             Word::User => Test::User(each(&found, user, fail)?),
             Word::Container => Test::Container(each(&found, name, fail)?),
+            Word::Pod => Test::Pod(each(&found, name, fail)?),
+            Word::Namespace => Test::Namespace(each(&found, name, fail)?),
+            Word::Workload => Test::Workload(each(&found, name, fail)?),
             Word::OlderThan => {
                 let times = each(&found, duration, fail)?;
                 Test::OlderThan(times.into_iter().max().unwrap_or_default())

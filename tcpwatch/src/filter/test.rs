@@ -21,6 +21,9 @@ pub(super) enum Test {
     Process(Vec<String>),
     Pid(Numbers),
     Container(Vec<String>),
+    Pod(Vec<String>),
+    Namespace(Vec<String>),
+    Workload(Vec<String>),
     Netns(Numbers),
     OlderThan(Duration),
     Role(Vec<Role>),
@@ -62,8 +65,11 @@ impl Test {
             Self::Pid(numbers) => socket.pid.is_some_and(|pid| numbers.contain(pid.into())),
             Self::Container(wanted) => wanted.iter().any(|wanted| {
                 socket.container.is_some_and(|id| id.starts_with(wanted.as_str()))
-                    || socket.container_name == Some(wanted)
+                    || is_called(wanted, socket.container_name)
             }),
+            Self::Pod(wanted) => wanted.iter().any(|wanted| is_pod(wanted, socket)),
+            Self::Namespace(wanted) => wanted.iter().any(|wanted| is_called(wanted, socket.namespace)),
+            Self::Workload(wanted) => wanted.iter().any(|wanted| is_called(wanted, socket.workload)),
             Self::Netns(numbers) => numbers.contain(socket.netns),
             Self::OlderThan(limit) => socket.age.is_some_and(|age| age > *limit),
             Self::Role(roles) => socket.role.is_some_and(|role| roles.contains(&role)),
@@ -72,6 +78,11 @@ impl Test {
                 User::Uid(uid) => socket.uid == Some(*uid),
             }),
         }
+    }
+
+    /// Whether it asks for what only a cluster tells.
+    pub(super) const fn is_of_cluster(&self) -> bool {
+        matches!(self, Self::Pod(_) | Self::Namespace(_) | Self::Workload(_))
     }
 
     /// The word that it is written with.
@@ -86,11 +97,27 @@ impl Test {
             Self::Process(_) => Word::Process,
             Self::Pid(_) => Word::Pid,
             Self::Container(_) => Word::Container,
+            Self::Pod(_) => Word::Pod,
+            Self::Namespace(_) => Word::Namespace,
+            Self::Workload(_) => Word::Workload,
             Self::Netns(_) => Word::Netns,
             Self::OlderThan(_) => Word::OlderThan,
             Self::Role(_) => Word::Role,
             Self::User(_) => Word::User,
         }
+    }
+}
+
+/// Whether a name is what the pattern says; what has none is nothing.
+fn is_called(pattern: &str, name: Option<&str>) -> bool {
+    name.is_some_and(|name| is_like(pattern, name))
+}
+
+/// By name, by namespace and name, or by uid.
+fn is_pod(wanted: &str, socket: &SocketFacts<'_>) -> bool {
+    match wanted.split_once('/') {
+        Some((namespace, name)) => is_called(namespace, socket.namespace) && is_called(name, socket.pod),
+        None => is_called(wanted, socket.pod) || socket.pod_uid == Some(wanted),
     }
 }
 
@@ -111,6 +138,9 @@ impl fmt::Display for Test {
             Self::Process(names) => list(f, "process", names.iter().map(|name| Text(name))),
             Self::Pid(numbers) => write!(f, "pid{numbers}"),
             Self::Container(names) => list(f, "container", names.iter().map(|name| Text(name))),
+            Self::Pod(names) => list(f, "pod", names.iter().map(|name| Text(name))),
+            Self::Namespace(names) => list(f, "namespace", names.iter().map(|name| Text(name))),
+            Self::Workload(names) => list(f, "workload", names.iter().map(|name| Text(name))),
             Self::Netns(numbers) => write!(f, "netns{numbers}"),
             Self::OlderThan(limit) => write!(f, "older-than={}", Time(*limit)),
             Self::Role(roles) => list(f, "role", roles.iter().map(|role| role.name())),

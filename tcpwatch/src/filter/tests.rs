@@ -24,6 +24,10 @@ fn facts() -> SocketFacts<'static> {
         process: Some("nginx-worker"),
         container: Some("0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"),
         container_name: Some("web"),
+        pod: Some("web-7d9f-abcde"),
+        pod_uid: Some("0d6f2a3e-6f0b-4c5e-9c6d-0b6f2c1d7a11"),
+        namespace: Some("shop"),
+        workload: Some("web"),
         uid: Some(33),
         user: Some("www-data"),
     }
@@ -38,6 +42,10 @@ fn unknown() -> SocketFacts<'static> {
         process: None,
         container: None,
         container_name: None,
+        pod: None,
+        pod_uid: None,
+        namespace: None,
+        workload: None,
         uid: None,
         user: None,
         ..facts()
@@ -73,6 +81,15 @@ fn sockets_pass_or_do_not() {
         "pid 1-41,42",
         "container=0123456789ab",
         "container web",
+        "container=w*",
+        "pod=web-7d9f-abcde",
+        "pod web-*",
+        "pod=shop/web-*",
+        "pod=*/web-7d9f-abcde",
+        "pod=0d6f2a3e-6f0b-4c5e-9c6d-0b6f2c1d7a11",
+        "namespace=kube-system,shop",
+        "not namespace=kube-*",
+        "workload=web",
         "netns=4026531840",
         "older-than 30s",
         "older_than=1m29s999ms",
@@ -101,6 +118,10 @@ fn unknown_facts_pass_no_test() {
         "process=*",
         "pid>=0",
         "container=0",
+        "pod=*",
+        "pod=*/*",
+        "namespace=*",
+        "workload=*",
         "older-than=0ms",
         "role=active,passive",
         "user=0",
@@ -211,7 +232,9 @@ fn single_tests_are_parameters() {
 #[test]
 fn it_is_known_what_has_to_be_looked_for() {
     assert!(filter("port 80 (not process=x or pid=1)").needs_owner());
-    assert!(filter("container=abc").needs_owner());
+    for text in ["container=abc", "pod=web-1", "namespace=shop", "workload=web"] {
+        assert!(filter(text).needs_owner(), "{text}");
+    }
     assert!(!filter("port 80 user=root older-than 5m").needs_owner());
     let seven = |text| (filter(text).admits_netns(7), filter(text).admits_netns(8));
     assert_eq!(seven("netns=7 port=1"), (true, false));
@@ -242,6 +265,9 @@ fn piece() -> impl Strategy<Value = String> {
         "process",
         "pid",
         "container",
+        "pod",
+        "namespace",
+        "workload",
         "netns",
         "older-than",
         "role",

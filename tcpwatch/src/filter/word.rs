@@ -15,6 +15,9 @@ pub enum Word {
     Process,
     Pid,
     Container,
+    Pod,
+    Namespace,
+    Workload,
     Netns,
     OlderThan,
     Role,
@@ -22,7 +25,7 @@ pub enum Word {
 }
 
 impl Word {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::State,
         Self::Port,
         Self::LocalPort,
@@ -32,6 +35,9 @@ impl Word {
         Self::Process,
         Self::Pid,
         Self::Container,
+        Self::Pod,
+        Self::Namespace,
+        Self::Workload,
         Self::Netns,
         Self::OlderThan,
         Self::Role,
@@ -49,6 +55,9 @@ impl Word {
             Self::Process => "process",
             Self::Pid => "pid",
             Self::Container => "container",
+            Self::Pod => "pod",
+            Self::Namespace => "namespace",
+            Self::Workload => "workload",
             Self::Netns => "netns",
             Self::OlderThan => "older-than",
             Self::Role => "role",
@@ -78,6 +87,13 @@ impl Word {
             Self::Process => "the name of a process; * stands for anything, ? for one character",
             Self::Pid => "the number of a process, as the host sees it",
             Self::Container => "the beginning of a container's id, or its name",
+            Self::Pod => {
+                "the name of a pod, NAMESPACE/NAME or its uid; * stands for anything, ? for one character"
+            }
+            Self::Namespace => "a namespace of Kubernetes; * stands for anything, ? for one character",
+            Self::Workload => {
+                "the name of what keeps pods running, such as a Deployment; * stands for anything, ? for one character"
+            }
             Self::Netns => "the inode number of a network namespace",
             Self::OlderThan => "a time in the state such as 30s, 5m, 2h or 1h30m",
             Self::Role => "active (opened here) or passive (accepted here)",

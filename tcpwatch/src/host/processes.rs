@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use super::owner::{self, Stat};
 use super::users::Users;
-use crate::process::Process;
+use crate::process::{Container, Process};
+use crate::roster::{Directory, Roster};
 
 /// Processes that are remembered.
 const MOST: usize = 4096;
@@ -42,6 +43,10 @@ pub struct Processes {
     users: Users,
     users_looked: Option<Instant>,
     known: HashMap<u32, Entry>,
+    /// Who tells what containers and pods are called, if somebody does.
+    roster: Option<Roster>,
+    /// What was told last, and how often that has changed.
+    told: (u64, Arc<Directory>),
 }
 
 #[derive(Debug)]
@@ -53,11 +58,20 @@ struct Entry {
     looked: Option<Instant>,
     /// When it was asked for last, or found to have ended.
     needed: Instant,
+    /// Which telling of the roster it was named by; 0 if by none.
+    named: u64,
 }
 
 impl Default for Processes {
     fn default() -> Self {
-        Self { root: "/proc".into(), users: Users::default(), users_looked: None, known: HashMap::new() }
+        Self {
+            root: "/proc".into(),
+            users: Users::default(),
+            users_looked: None,
+            known: HashMap::new(),
+            roster: None,
+            told: Default::default(),
+        }
     }
 }
 
@@ -66,6 +80,12 @@ impl Processes {
     /// known at one of the next. 0 stands for none.
     pub fn describe(&mut self, pids: impl Iterator<Item = u32>) -> BTreeMap<u32, Arc<Process>> {
         self.describe_at(pids, Instant::now())
+    }
+
+    /// Containers and pods are called as the roster has them from now on, once it has them: those of processes that are
+    /// known already, too.
+    pub fn follow(&mut self, roster: Roster) {
+        self.roster = Some(roster);
     }
 
     /// The kernel side has met a process under this name: it may have ended before it is read.
@@ -78,7 +98,14 @@ impl Processes {
         let process = Process { pid, command: Some(command.to_owned()), ..Process::default() };
         self.known.insert(
             pid,
-            Entry { process: Arc::new(process), start: None, read: None, looked: None, needed: now },
+            Entry {
+                process: Arc::new(process),
+                start: None,
+                read: None,
+                looked: None,
+                needed: now,
+                named: 0,
+            },
         );
     }
 
@@ -94,6 +121,9 @@ impl Processes {
 
     fn describe_at(&mut self, pids: impl Iterator<Item = u32>, now: Instant) -> BTreeMap<u32, Arc<Process>> {
         self.refresh_users(now);
+        if let Some(roster) = &self.roster {
+            self.told = roster.latest();
+        }
         let (mut reads, mut looks) = (READ_AT_ONCE, LOOK_AT_ONCE);
         let wanted: BTreeSet<u32> = pids.filter(|pid| *pid != 0).collect();
         for pid in &wanted {
@@ -120,6 +150,7 @@ impl Processes {
                 if !entry.process.exited {
                     entry.needed = now;
                 }
+                entry.name(&self.told);
                 described.insert(pid, Arc::clone(&entry.process));
             }
         }
@@ -156,7 +187,9 @@ impl Processes {
         }
         let ended = self.known.get(&pid).filter(|entry| entry.process.exited && process.exited);
         let needed = ended.map_or(now, |entry| entry.needed);
-        let entry = Entry { process: Arc::new(process), start, read, looked: Some(now), needed };
+        let known = self.known.get(&pid).and_then(|entry| entry.process.container.as_ref());
+        let process = keep_names(process, known);
+        let entry = Entry { process: Arc::new(process), start, read, looked: Some(now), needed, named: 0 };
         self.known.insert(pid, entry);
     }
 
@@ -211,12 +244,34 @@ impl Entry {
         true
     }
 
+    /// Names its container and pod, if more is told of them than when that was done last.
+    fn name(&mut self, told: &(u64, Arc<Directory>)) {
+        if self.named == told.0 {
+            return;
+        }
+        self.named = told.0;
+        let Some(mut container) = self.process.container.clone() else { return };
+        if told.1.complete(&mut container) {
+            Arc::make_mut(&mut self.process).container = Some(container);
+        }
+    }
+
     fn end(&mut self, now: Instant) {
         if !self.process.exited {
             Arc::make_mut(&mut self.process).exited = true;
             self.needed = now;
         }
     }
+}
+
+/// A cgroup tells no names: what the same container was called stays, even if the cluster has forgotten it.
+fn keep_names(mut process: Process, known: Option<&Container>) -> Process {
+    if let (Some(container), Some(known)) = (&mut process.container, known)
+        && container.id == known.id
+    {
+        container.clone_from(known);
+    }
+    process
 }
 
 fn has_ended(error: &std::io::Error) -> bool {

@@ -4,6 +4,8 @@ use std::fs;
 use std::process::Command;
 
 use super::*;
+use crate::process::Pod;
+use crate::roster::Entry;
 
 /// A directory like `/proc`, gone when dropped.
 struct Proc(PathBuf);
@@ -130,4 +132,47 @@ fn a_real_process_is_remembered_after_its_end() {
     child.wait().unwrap();
     let ended = one(&mut processes, pid, now + LOOK_EVERY);
     assert_eq!(ended, Process { exited: true, ..running });
+}
+
+#[test]
+fn pods_get_their_names_when_the_cluster_tells_and_keep_them() {
+    let proc = Proc::new("pods");
+    let mut processes = proc.processes();
+    let start = Instant::now();
+    let later = |seconds| start + Duration::from_secs(seconds);
+    let (id, uid) = ("ab12".repeat(16), "0d6f2a3e-6f0b-4c5e-9c6d-0b6f2c1d7a11");
+    proc.add(7, "web", 100);
+    fs::write(proc.0.join("7/cgroup"), format!("0::/kubepods/besteffort/pod{uid}/{id}\n")).unwrap();
+    let roster = Roster::default();
+    processes.follow(roster.clone());
+    let shown = |process: &Process| {
+        let container = process.container.as_ref().expect("a container");
+        (container.name.clone(), process.pod().expect("a pod").path())
+    };
+    let entry = |name: &str| Entry {
+        pod: Arc::new(Pod { uid: uid.into(), name: Some(name.into()), ..Pod::default() }),
+        containers: [(id.clone(), String::from("nginx"))].into(),
+        ..Entry::default()
+    };
+    assert_eq!(shown(&one(&mut processes, 7, start)), (None, None));
+    roster.publish(Directory::new(vec![Entry { containers: BTreeMap::new(), ..entry("web-1") }]));
+    // Without a look at the process, which is not due.
+    assert_eq!(shown(&one(&mut processes, 7, start)), (None, Some("web-1".into())));
+    roster.publish(Directory::new(vec![entry("web-1")]));
+    let named = (Some("nginx".into()), Some("web-1".into()));
+    assert_eq!(shown(&one(&mut processes, 7, start)), named);
+    roster.publish(Directory::default());
+    assert_eq!(shown(&one(&mut processes, 7, start)), named);
+    assert_eq!(
+        shown(&one(&mut processes, 7, later(110))),
+        named,
+        "it was read again, and a cgroup has no names"
+    );
+    proc.remove(7);
+    let ended = one(&mut processes, 7, later(200));
+    assert!(ended.exited);
+    assert_eq!(shown(&ended), named);
+    // Its number is another's now, in no container.
+    proc.add(7, "other", 200);
+    assert_eq!(one(&mut processes, 7, later(300)).container, None);
 }

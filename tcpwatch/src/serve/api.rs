@@ -13,6 +13,7 @@ use crate::host;
 use crate::model::Report;
 use crate::view::listeners::{self, Listeners};
 use crate::view::overview::{self, Overview};
+use crate::view::pods::{self, Pods};
 use crate::view::remotes::{self, Remotes};
 use crate::view::sockets::{self, Sockets};
 use crate::view::states::{self, States};
@@ -27,8 +28,14 @@ const RECENT: Duration = Duration::from_millis(1500);
 pub(super) async fn status(State(app): State<App>, Netns(netns): Netns) -> Result<Json<Status>, Failure> {
     let report = app.feed.latest().ok_or_else(Failure::no_report)?;
     check(&report, netns, |report, netns| report.states.contains_key(&netns))?;
+    let kubernetes = app.own.roster.as_ref().map(pods::kubernetes);
     let config = app.own.config.condition().map(Into::into);
-    Ok(Json(Status { config, ..status::status(&report, netns, host::boot_id()) }))
+    Ok(Json(Status { config, ..status::status(&report, netns, host::boot_id(), kubernetes) }))
+}
+
+/// `/api/v1/pods`: as the cluster told of them, with no sample in between.
+pub(super) async fn pods(State(app): State<App>) -> Json<Pods> {
+    Json(pods::pods(app.own.roster.as_ref()))
 }
 
 /// `/api/v1/states`

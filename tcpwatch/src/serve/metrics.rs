@@ -27,7 +27,7 @@ use prometheus::TextEncoder;
 use prometheus::proto::MetricFamily;
 
 use super::failure::Failure;
-use super::{App, SelfUsage, health};
+use super::{App, PodsKnown, SelfUsage, health};
 use crate::config::Budget;
 use crate::detect::Findings;
 use crate::model::Report;
@@ -49,8 +49,13 @@ pub(super) async fn scrape(State(app): State<App>) -> Result<impl IntoResponse, 
     health::check_fresh(&app, Some(&fresh))?;
     let findings = app.feed.findings().ok_or_else(Failure::no_report)?;
     let tick_seconds = app.feed.took().map(|took| took.as_secs_f64());
-    let usage =
-        SelfUsage { tick_seconds, config: app.own.config.condition().map(Into::into), ..(app.own.usage)() };
+    let pods = app.own.roster.as_ref().map(|roster| {
+        let (generation, directory) = roster.latest();
+        let running = (generation > 0).then_some(directory.running() as u64);
+        PodsKnown { up: roster.status().up, running }
+    });
+    let config = app.own.config.condition().map(Into::into);
+    let usage = SelfUsage { tick_seconds, pods, config, ..(app.own.usage)() };
     let budget = app.own.config.values().metrics;
     let families = {
         let mut ledger = app.kept.0.lock().unwrap_or_else(PoisonError::into_inner);

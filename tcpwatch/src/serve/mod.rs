@@ -13,6 +13,7 @@
 //! | `GET /api/v1/transitions[?netns=N]` | transitions with verdict, count and rate, of this moment |
 //! | `GET /api/v1/listeners[?netns=N]` | listeners with both queues, owner and drops by cause, of this moment |
 //! | `GET /api/v1/remotes[?netns=N]` | the remote ends with the most retransmits, resets and failed connects |
+//! | `GET /api/v1/pods` | the pods of this node with their containers, where a cluster is asked |
 //! | `GET /api/v1/overview[?netns=N]` | all that `tcpwatch top` shows, of a moment ago |
 //! | `GET /api/v1/sockets?limit=100[&filter=…]` | single sockets with age and owner, the oldest first, of this moment |
 //! | `GET /api/v1/findings[?kind=K&netns=N&closed=1h]` | what is wrong, explained; with `closed` what was lately |
@@ -45,6 +46,7 @@ use tokio::sync::watch;
 use crate::config::{Condition, Config};
 use crate::explain::Settings;
 use crate::feed::Feed;
+use crate::roster::Roster;
 use failure::Failure;
 pub use metrics::page_of as metrics_page;
 
@@ -62,6 +64,7 @@ tcpwatch watches the state of every TCP socket on this host.
 /api/v1/transitions[?netns=N]   transitions with verdict, count and rate
 /api/v1/listeners[?netns=N]     listeners: both queues, owner, drops by cause
 /api/v1/remotes[?netns=N]       remote ends with the most retransmits, resets, failed connects
+/api/v1/pods                    the pods of this node, in a cluster
 /api/v1/overview[?netns=N]      all that `tcpwatch top` shows
 /api/v1/sockets?limit=100       single sockets with age and owner; also ?filter=state=close_wait+older-than=5m
 /api/v1/findings[?closed=1h]    what is wrong, explained
@@ -78,6 +81,8 @@ pub struct SelfUsage {
     pub tick_seconds: Option<f64>,
     /// Looked up at each scrape; `None` without a file.
     pub config: Option<ConfigRead>,
+    /// Told by the roster, at each scrape.
+    pub pods: Option<PodsKnown>,
 }
 
 /// When the configuration that is in effect was read, and whether it is what its file has now.
@@ -93,6 +98,15 @@ impl From<Condition> for ConfigRead {
     }
 }
 
+/// How it stands with the pods of this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PodsKnown {
+    /// The cluster tells of changes as they happen.
+    pub up: bool,
+    /// Those that run; `None` if they were never known.
+    pub running: Option<u64>,
+}
+
 /// What the daemon finds out when somebody asks.
 #[derive(Clone, Debug)]
 pub struct Own {
@@ -102,6 +116,8 @@ pub struct Own {
     pub settings: fn() -> Settings,
     /// How many series a scrape may have; what became of its file is told.
     pub config: Arc<Config>,
+    /// The pods of this node, if a cluster is asked for them.
+    pub roster: Option<Roster>,
 }
 
 /// What every handler gets.
@@ -126,6 +142,7 @@ pub fn router(feed: Feed, own: Own) -> Router {
         .route("/api/v1/transitions", get(api::transitions))
         .route("/api/v1/listeners", get(api::listeners))
         .route("/api/v1/remotes", get(api::remotes))
+        .route("/api/v1/pods", get(api::pods))
         .route("/api/v1/overview", get(api::overview))
         .route("/api/v1/sockets", get(api::sockets))
         .route("/api/v1/findings", get(findings::list))

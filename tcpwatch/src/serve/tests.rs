@@ -88,7 +88,8 @@ impl Server {
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
-                let own = Own { usage: SelfUsage::default, settings: Settings::new, config: Arc::default() };
+                let (usage, settings) = (SelfUsage::default, Settings::new);
+                let own = Own { usage, settings, roster: None, config: Arc::default() };
                 let shutdown = async { stopped.await.expect("told to stop") };
                 serve(TcpListener::from_std(listener)?, None, feed, own, shutdown).await
             })

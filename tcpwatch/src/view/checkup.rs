@@ -17,6 +17,8 @@ pub struct Checkup {
     pub namespaces: usize,
     /// Processes whose network namespace may not be seen.
     pub hidden_processes: usize,
+    /// Whether the cluster tells of the pods of this node; `null` outside of one.
+    pub kubernetes: Option<Kubernetes>,
     /// What to do about what is lost.
     pub advice: Vec<String>,
 }
@@ -40,4 +42,15 @@ pub struct Program {
 pub struct LostField {
     pub field: String,
     pub lost: &'static str,
+}
+
+/// What the cluster's API answered.
+#[derive(Debug, Serialize)]
+pub struct Kubernetes {
+    pub node: String,
+    /// Address of the API; `null` if it did not answer.
+    pub server: Option<String>,
+    /// Pods that run on the node; `null` if it did not answer.
+    pub pods: Option<usize>,
+    pub error: Option<String>,
 }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use tcpwatch_common::event::Row;
 
+use super::pods::Kubernetes;
 use crate::config::Condition;
 use crate::model::{Counter, Report};
 
@@ -27,6 +28,8 @@ pub struct Status {
     pub kernel_memory_bytes: Option<u64>,
     /// The configuration file; `null` if there is none.
     pub config: Option<ConfigFile>,
+    /// Whether pods are known; `null` if nobody asks a cluster.
+    pub kubernetes: Option<Kubernetes>,
     pub problems: Vec<String>,
 }
 
@@ -126,7 +129,12 @@ pub struct Losses {
 }
 
 /// The status at the time of `report`; of all namespaces, or of one. `boot` is the id of this boot.
-pub fn status(report: &Report, netns: Option<u64>, boot: Option<String>) -> Status {
+pub fn status(
+    report: &Report,
+    netns: Option<u64>,
+    boot: Option<String>,
+    kubernetes: Option<Kubernetes>,
+) -> Status {
     let chosen = |inode: u64| netns.is_none_or(|netns| netns == inode);
     let sample = &report.sample;
     Status {
@@ -153,6 +161,7 @@ pub fn status(report: &Report, netns: Option<u64>, boot: Option<String>) -> Stat
         losses: losses(report),
         kernel_memory_bytes: sample.kernel_memory,
         config: None,
+        kubernetes,
         problems: sample.problems.clone(),
     }
 }
@@ -244,7 +253,7 @@ mod tests {
             let mut sample = sample_at(1.0, 7);
             sample.host = Some(Box::new(HostCounters::from_words(&[])));
             sample.namespaces = namespaces;
-            let status = status(&Model::default().apply(sample), None, None);
+            let status = status(&Model::default().apply(sample), None, None, None);
             assert_eq!(status.losses.ungrouped, expected);
         }
     }

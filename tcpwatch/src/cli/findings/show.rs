@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::watch::Change;
+use crate::cli::place;
 
 /// Prose is laid out for this many columns.
 const WIDTH: usize = 80;
@@ -147,9 +148,8 @@ fn owner(owner: &Value) -> String {
     let Some(pid) = owner["pid"].as_u64() else { return "owner unknown".into() };
     let process = owner["process"].as_str().map(clean).unwrap_or_default();
     let mut text = format!("{process}[{pid}]");
-    if let Some(id) = owner["container"].as_str() {
-        let runtime = owner["runtime"].as_str().unwrap_or("container");
-        let _ = write!(text, " in {} {}", clean(runtime), clean(id.get(..12).unwrap_or(id)));
+    if let Some(container) = place::container(owner) {
+        let _ = write!(text, " in {}", clean(&container));
     } else if let Some(unit) = owner["unit"].as_str() {
         let _ = write!(text, " of {}", clean(unit));
     }

@@ -15,6 +15,7 @@ use super::owners::Owners;
 use super::{By, Kept, NetstatArgs, warn};
 use crate::cli::Outcome;
 use crate::filter::Filter;
+use crate::process::Pod;
 use crate::sample::SocketSample;
 
 /// Groups that are told apart: remote addresses can be as many as there are sockets.
@@ -146,7 +147,11 @@ fn name(
             _ => write!(key, "{UNKNOWN}"),
         },
         Some(By::Container) => match owner.map(|owner| owner.container.as_ref()) {
-            Some(Some(container)) => write!(key, "{}", container.id),
+            Some(Some(container)) => match (container.pod.as_ref().and_then(Pod::path), &container.name) {
+                (Some(pod), Some(name)) => write!(key, "{pod}/{name}"),
+                (Some(pod), None) => write!(key, "{pod}"),
+                (None, _) => write!(key, "{}", container.id),
+            },
             Some(None) => write!(key, "(none)"),
             None => write!(key, "{UNKNOWN}"),
         },

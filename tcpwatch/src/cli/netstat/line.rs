@@ -21,9 +21,6 @@ pub(super) struct Beside<'a> {
 /// Stands where something is not known, or does not exist.
 const UNKNOWN: &[u8] = b"-";
 
-/// Characters of a container's id: as many as tell it apart everywhere.
-const CONTAINER: usize = 12;
-
 /// Appends one cell, as long as it is.
 pub(super) fn cell(out: &mut Vec<u8>, column: Column, socket: &SocketSample, beside: Beside<'_>) {
     let before = out.len();
@@ -59,7 +56,7 @@ pub(super) fn cell(out: &mut Vec<u8>, column: Column, socket: &SocketSample, bes
         }
         Column::Container => {
             if let Some(container) = beside.owner.and_then(|owner| owner.container.as_ref()) {
-                plain(out, container.id.get(..CONTAINER).unwrap_or(&container.id));
+                plain(out, &container.place());
             }
         }
         Column::User => match (beside.user, socket.uid) {

@@ -14,7 +14,7 @@ use super::asked::Asked;
 use super::list::Sieve;
 use super::teller::Teller;
 use super::{Kept, NetstatArgs, client, eprint, warn};
-use crate::cli::Outcome;
+use crate::cli::{Outcome, place};
 use crate::filter::SocketFacts;
 use crate::host::netns::discover;
 use crate::sample::SocketSample;
@@ -79,7 +79,11 @@ fn matches(listener: &Value, asked: &Asked) -> bool {
         pid: small(&owner["pid"]),
         process: owner["process"].as_str(),
         container: owner["container"].as_str(),
-        container_name: None,
+        container_name: owner["container_name"].as_str(),
+        pod: owner["pod_name"].as_str(),
+        pod_uid: owner["pod"].as_str(),
+        namespace: owner["namespace"].as_str(),
+        workload: owner["workload"].as_str(),
         uid: small(&owner["uid"]),
         user: owner["user"].as_str(),
     };
@@ -213,8 +217,7 @@ fn owner(told: &Value) -> String {
     let pid = told["pid"].as_u64().map(|pid| format!("[{pid}]")).unwrap_or_default();
     let process = told["process"].as_str().unwrap_or_default();
     let process: String = process.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
-    let container = told["container"].as_str();
-    let container = container.map(|id| format!(" {}", id.get(..12).unwrap_or(id))).unwrap_or_default();
+    let container = place::word(told).map(|word| format!(" {word}")).unwrap_or_default();
     let owner = format!("{process}{pid}{container}");
     if owner.is_empty() { "-".into() } else { owner }
 }

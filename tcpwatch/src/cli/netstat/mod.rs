@@ -12,6 +12,7 @@ mod namespace;
 mod order;
 mod owners;
 mod plain;
+mod pods;
 mod table;
 mod teller;
 mod text;
@@ -215,6 +216,9 @@ impl Kept {
             _ => Teller::find(asked, remote)?,
         };
         self.owners.tell(teller.owners());
+        if let Some(roster) = teller.pods() {
+            self.owners.follow(roster);
+        }
         self.teller = Some(teller);
         Ok(())
     }

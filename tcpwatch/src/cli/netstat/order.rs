@@ -91,14 +91,12 @@ impl Key {
             Column::Owner | Column::Process | Column::Container | Column::User => {
                 let owner = beside.owner;
                 let name = match order.column {
-                    Column::Container => {
-                        owner.and_then(|owner| owner.container.as_ref()).map(|one| one.id.as_str())
-                    }
-                    Column::User => beside.user,
-                    _ => owner.and_then(|owner| owner.command.as_deref()),
+                    Column::Container => owner.and_then(|owner| Some(owner.container.as_ref()?.place())),
+                    Column::User => beside.user.map(Into::into),
+                    _ => owner.and_then(|owner| owner.command.as_deref()).map(Into::into),
                 };
                 key.is_unknown = name.is_none();
-                name.unwrap_or_default().clone_into(&mut key.text);
+                key.text = name.unwrap_or_default().into_owned();
                 key.number = socket.pid.unwrap_or(0).into();
                 return key;
             }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::host::descriptors;
 use crate::host::processes::Processes;
 use crate::process::Process;
+use crate::roster::Roster;
 use crate::sample::SocketSample;
 
 /// How long owners are looked for among the descriptors of all processes. A million take about two seconds.
@@ -39,6 +40,11 @@ impl Owners {
     /// Takes what a daemon elsewhere knows of processes: those of this host are others.
     pub(super) fn tell(&mut self, told: Option<HashMap<u32, Process>>) {
         self.told = told;
+    }
+
+    /// Takes what is known of pods.
+    pub(super) fn follow(&mut self, roster: Roster) {
+        self.processes.follow(roster);
     }
 
     /// Looks at the descriptors of all processes; what could not be found is said.

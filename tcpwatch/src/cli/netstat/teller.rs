@@ -13,11 +13,12 @@ use tcpwatch_common::host::Role;
 use tcpwatch_common::names::program;
 
 use super::list::Names;
-use super::{Asked, Chosen, Remote, client};
+use super::{Asked, Chosen, Remote, client, pods};
 use crate::host;
 use crate::host::netns::NetnsHandle;
 use crate::process::{Container, Pod, Process, Workload};
 use crate::question::MOST;
+use crate::roster::Roster;
 use crate::sample::SocketSample;
 use crate::source::{Listing, Make, Origin, Wanted};
 
@@ -27,11 +28,11 @@ pub(super) enum Teller {
         listing: Box<Listing>,
         chosen: Chosen,
         remark: Option<String>,
+        /// What the daemon on this kernel knows of pods.
+        pods: Option<Roster>,
     },
     /// Single sockets as a daemon tells them that is not on this kernel, or whose program we may not use.
-    Daemon {
-        answer: Value,
-    },
+    Daemon { answer: Value },
 }
 
 impl Teller {
@@ -40,7 +41,12 @@ impl Teller {
         let wanted = Wanted { is_brief: !asked.needs_detail(true) };
         if let Some(status) = client::get(remote, "/api/v1/status")? {
             match borrow(&status, wanted) {
-                Ok(listing) => return Self::kernel(asked, listing, None),
+                Ok(listing) => {
+                    // Where it asks no cluster there is nothing to be asked for.
+                    let known = !status["kubernetes"].is_null();
+                    let told = if known { client::get(remote, "/api/v1/pods")? } else { None };
+                    return Self::kernel(asked, listing, None, told.as_ref().map(pods::roster));
+                }
                 Err(reason) => {
                     log::debug!("the daemon is asked for single sockets, as {reason}");
                     let path = asked.api_path()?;
@@ -57,11 +63,11 @@ impl Teller {
                 "without a daemon and eBPF only addresses, states and queues are known (`tcpwatch doctor` says why)".into()
             }
         };
-        Self::kernel(asked, listing, Some(remark))
+        Self::kernel(asked, listing, Some(remark), None)
     }
 
-    fn kernel(asked: &Asked, listing: Listing, remark: Option<String>) -> Result<Self> {
-        let mut teller = Self::Kernel { listing: Box::new(listing), chosen: Chosen::All, remark };
+    fn kernel(asked: &Asked, listing: Listing, remark: Option<String>, pods: Option<Roster>) -> Result<Self> {
+        let mut teller = Self::Kernel { listing: Box::new(listing), chosen: Chosen::All, remark, pods };
         teller.look(asked)?;
         Ok(teller)
     }
@@ -94,6 +100,11 @@ impl Teller {
         let Self::Daemon { answer } = self else { return None };
         let owners = answer["sockets"].as_array().into_iter().flatten().map(|socket| &socket["owner"]);
         Some(owners.filter_map(process).map(|process| (process.pid, process)).collect())
+    }
+
+    /// What is known of the pods of processes that are looked at here.
+    pub(super) fn pods(&self) -> Option<Roster> {
+        if let Self::Kernel { pods, .. } = self { pods.clone() } else { None }
     }
 
     /// Whether ages, lifetimes and roles are known.

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tcpwatch_common::TcpState;
 
+use crate::cli::place;
 use crate::top::data::{Finding, Flow, Listener, Owner, Process, Queue, Remote, Snapshot, Socket, Sockets};
 
 /// An answer of `/api/v1/overview`; `None` if it is something else.
@@ -185,10 +186,7 @@ fn remotes(value: &Value) -> Vec<Remote> {
 }
 
 fn process(value: &Value) -> Process {
-    let container = value["container"].as_str().map(|id| {
-        let runtime = value["runtime"].as_str().unwrap_or("container");
-        clean(&format!("{runtime} {}", id.get(..12).unwrap_or(id)))
-    });
+    let container = place::container(value).map(|container| clean(&container));
     Process {
         pid: value["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()),
         command: text(&value["process"]),

@@ -38,6 +38,13 @@ pub(super) fn add(families: &mut Vec<Family>, sample: &Sample, usage: SelfUsage)
             "When the configuration that is in effect was read",
         )
         .only(read_at.map(|time| time.as_secs_f64())),
+        Family::gauge(
+            "tcpwatch_kubernetes_up",
+            "Whether the Kubernetes API tells of the pods of this node as they change: 1, or 0 while it does not",
+        )
+        .only(usage.pods.map(|pods| number(pods.up.into()))),
+        Family::gauge("tcpwatch_kubernetes_pods", "Pods that run on this node, as the Kubernetes API told last")
+            .only(usage.pods.and_then(|pods| pods.running).map(number)),
     ]);
 }
 

@@ -33,6 +33,7 @@ const USAGE: SelfUsage = SelfUsage {
     cpu_seconds: Some(1.25),
     tick_seconds: Some(0.003),
     config: Some(ConfigRead { at: SystemTime::UNIX_EPOCH, is_current: true }),
+    pods: Some(PodsKnown { up: true, running: Some(31) }),
 };
 
 fn program(name: &str, error: Option<&str>, runs: u64) -> ProgramSample {
@@ -215,6 +216,8 @@ fn the_text_is_exact() {
         "tcpwatch_self_tick_seconds 0.003",
         "tcpwatch_config_last_reload_successful 1",
         "tcpwatch_config_last_reload_success_timestamp_seconds 0",
+        "tcpwatch_kubernetes_up 1",
+        "tcpwatch_kubernetes_pods 31",
     ] {
         assert!(page.lines().any(|found| found == line), "{line} is not in\n{page}");
     }

@@ -34,6 +34,7 @@ const WAYS: &[(&str, Way)] = &[
     ("tcpwatch run --listen 127.0.0.1:9718 --socket /run/tcpwatch/second.sock", Way::Daemon),
     ("tcpwatch run --config tcpwatch.toml", Way::Daemon),
     ("tcpwatch run --max-tracked 1000000", Way::Daemon),
+    ("tcpwatch run --kubeconfig node.kubeconfig --node-name node-1", Way::Daemon),
     ("tcpwatch trace", Way::Endless),
     ("tcpwatch trace --port 443", Way::Endless),
     ("tcpwatch trace --port 5432 --type reset", Way::Endless),

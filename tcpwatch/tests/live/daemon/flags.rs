@@ -38,7 +38,7 @@ const USES: &[(&str, i32, &str)] = &[
     ("replay DIR/alone.tcpw --as states --config DIR/tcpwatch.toml -v", 0, "established"),
     ("explain close_wait --alone --netns NETNS -v", 0, "CLOSE_WAIT"),
     ("explain close_wait --remote 127.0.0.1:9717", 0, "CLOSE_WAIT"),
-    ("doctor -v", 0, "eBPF"),
+    ("doctor -v --kubernetes off --kubeconfig DIR/none --node-name node-1", 0, "eBPF"),
     ("completions bash -v", 0, "complete"),
     ("man netstat -v", 0, ".TH"),
 ];
@@ -48,6 +48,11 @@ const DAEMONS: &[(&str, &str)] = &[
     (
         "run --listen 127.0.0.1:9801 --bpf-log --max-namespaces 64 --no-record --no-socket -v",
         "capabilities kept",
+    ),
+    (
+        "run --listen 127.0.0.1:9803 --netlink-only --no-record --no-socket --kubernetes on --kubeconfig /nonexistent/file \
+         --node-name node-1",
+        "cannot find the cluster's API: /nonexistent/file",
     ),
     ("run --listen 127.0.0.1:9802 --netlink-only --record-dir DIR/second --no-socket", "recording to"),
 ];

@@ -11,6 +11,7 @@ mod flags;
 mod generate;
 mod netstat;
 mod notify;
+mod pods;
 pub(crate) mod process;
 mod record;
 mod recorder;

@@ -22,32 +22,32 @@ const LIFE: Duration = Duration::from_mins(2);
 const BACKLOG: i32 = 8;
 
 /// A child that ends with the scene.
-pub(super) struct Child {
+pub(crate) struct Child {
     process: std::process::Child,
     /// The process that has the socket, as it sees itself: the child, or its heir.
-    pub(super) holder: u32,
+    pub(crate) holder: u32,
     has_heir: bool,
 }
 
 impl Child {
     /// Listens, accepts, and never closes.
-    pub(super) fn leaking(ns: &Netns, at: SocketAddr) -> Self {
+    pub(crate) fn leaking(ns: &Netns, at: SocketAddr) -> Self {
         Self::start(ns, &format!("leak {at}"), Stdio::null())
     }
 
     /// The same at a socket that it inherits.
-    pub(super) fn leaking_at(ns: &Netns, listener: &TcpListener) -> Self {
+    pub(crate) fn leaking_at(ns: &Netns, listener: &TcpListener) -> Self {
         let inherited = listener.as_fd().try_clone_to_owned().expect("duplicate a socket");
         Self::start(ns, "leak-inherited", inherited.into())
     }
 
     /// Listens with others at one address, and never accepts.
-    pub(super) fn deaf(ns: &Netns, at: SocketAddr) -> Self {
+    pub(crate) fn deaf(ns: &Netns, at: SocketAddr) -> Self {
         Self::start(ns, &format!("deaf {at}"), Stdio::null())
     }
 
     /// Listens, hands the socket to a child of its own, and ends.
-    pub(super) fn bequeathing(ns: &Netns, at: SocketAddr) -> Self {
+    pub(crate) fn bequeathing(ns: &Netns, at: SocketAddr) -> Self {
         let mut child = Self::start(ns, &format!("bequeath {at}"), Stdio::null());
         let status = child.process.wait().expect("it ends");
         child.has_heir = true;
@@ -63,7 +63,7 @@ impl Child {
     }
 
     /// The same in a pid namespace of its own; an error if none can be made.
-    pub(super) fn leaking_alone(ns: &Netns, at: SocketAddr) -> Result<Self, rustix::io::Errno> {
+    pub(crate) fn leaking_alone(ns: &Netns, at: SocketAddr) -> Result<Self, rustix::io::Errno> {
         let mut process = ns.run(|| {
             // SAFETY: only what this thread starts is in the new namespace; no fd table changes.
             unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWPID) }?;
@@ -73,7 +73,7 @@ impl Child {
         Ok(Self { process, holder, has_heir: false })
     }
 
-    pub(super) fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.process.id()
     }
 }

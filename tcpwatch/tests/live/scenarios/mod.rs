@@ -23,7 +23,7 @@
 //! | `memory_pressure` | unit tests only: its limits are the whole host's | unit tests |
 //! | `illegal_transition` | unit tests only: no kernel makes one | `living::a_socket_connected_to_itself`, whose transitions are unusual |
 
-mod child;
+pub(crate) mod child;
 mod closing;
 mod flooded;
 mod healthy;
