@@ -141,7 +141,7 @@ mod tests {
         assert!(book.replace(vec![entry("b", &[]), entry("c", &[])], start));
         assert_eq!(shown(&book), set(&["(a)", "b", "c"]));
         assert!(book.remove(entry("b", &[]), start + REMEMBER / 2));
-        assert!(!book.make_room(start + REMEMBER - Duration::from_secs(1)));
+        assert!(!book.make_room(start + REMEMBER.mul_f64(0.99)));
         assert!(book.make_room(start + REMEMBER));
         assert_eq!(shown(&book), set(&["(b)", "c"]));
         // One comes back with the same uid.

@@ -28,7 +28,6 @@ fn options(kubeconfig: &Path, patience: Patience) -> Options {
 struct Watched {
     stub: Stub,
     roster: Roster,
-    kubeconfig: std::path::PathBuf,
     _stop: tokio::sync::oneshot::Sender<()>,
 }
 
@@ -46,7 +45,7 @@ impl Watched {
                 }
             });
         });
-        Self { stub, roster, kubeconfig, _stop: stop }
+        Self { stub, roster, _stop: stop }
     }
 
     /// What a container in a pod with this uid is called: its name, and its pod's path.
@@ -81,12 +80,6 @@ impl Watched {
         let asked = self.stub.asked();
         let watches = asked.iter().filter(|path| path.contains("watch=true")).count();
         (asked.len() - watches, watches)
-    }
-}
-
-impl Drop for Watched {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.kubeconfig);
     }
 }
 
@@ -226,7 +219,6 @@ fn a_wrong_token_is_told() {
     std::fs::write(&kubeconfig, text).expect("it can be written");
     let error = runtime().block_on(probe(&options(&kubeconfig, QUICK))).expect_err("nobody is let in");
     assert!(matches!(&error, Trouble::Unknown(said) if said == "Unauthorized"), "{error}");
-    let _ = std::fs::remove_file(kubeconfig);
 }
 
 #[test]
@@ -290,5 +282,4 @@ fn without_a_cluster_the_error_says_what_to_do() {
     let error =
         runtime().block_on(probe(&options(&kubeconfig, QUICK))).expect_err("nobody listens").to_string();
     assert!(error.contains(&closed.to_string()) && error.contains("refused"), "{error}");
-    let _ = std::fs::remove_file(kubeconfig);
 }

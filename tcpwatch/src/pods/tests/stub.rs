@@ -50,6 +50,8 @@ struct State {
     /// Watches older than this end in the middle of a line.
     torn: u64,
     watches: u64,
+    /// Removed in the end.
+    files: Vec<PathBuf>,
     is_over: bool,
 }
 
@@ -82,7 +84,7 @@ impl Stub {
         stub
     }
 
-    /// A file that leads here.
+    /// A file that leads here, until this is dropped.
     pub fn kubeconfig(&self, name: &str) -> PathBuf {
         let path = std::env::temp_dir().join(format!("tcpwatch-kubeconfig-{name}-{}", std::process::id()));
         let address = self.address;
@@ -93,6 +95,7 @@ impl Stub {
              users:\n- name: node\n  user:\n    token: {TOKEN}\n"
         );
         std::fs::write(&path, text).expect("a temporary file");
+        self.change(|state| state.files.push(path.clone()));
         path
     }
 
@@ -163,7 +166,12 @@ impl Stub {
 
 impl Drop for Stub {
     fn drop(&mut self) {
-        self.change(|state| state.is_over = true);
+        self.change(|state| {
+            state.is_over = true;
+            for path in &state.files {
+                let _ = std::fs::remove_file(path);
+            }
+        });
         // The thread that accepts looks up.
         let _ = TcpStream::connect(self.address);
     }
@@ -200,6 +208,9 @@ fn serve(stream: &TcpStream, shared: &(Mutex<State>, Condvar)) -> std::io::Resul
         }
         let fault = {
             let mut state = lock(shared);
+            if state.is_over {
+                return Ok(());
+            }
             state.asked.push(path.clone());
             state.faults.pop_front()
         };
