@@ -124,7 +124,10 @@ fn syn() -> Vec<Panel> {
             .worry("near 100 %: with SYN cookies clients still get in, without them SYNs are dropped.")
             .page(link("docs/runbooks/syn_queue_overflow.md")),
         lengths(
-            Panel::lines("SYN queue: length and limit", "Half-open requests, and how many there is room for."),
+            Panel::lines(
+                "SYN queue: length and limit",
+                "Half-open requests, and how many there is room for.",
+            ),
             length,
             limit,
         )
