@@ -1,7 +1,6 @@
 //! How many series a host makes with few and with many pods, how large a scrape is and how long it takes.
 //!
-//! A pod is a process in a network namespace and a cgroup of its own, which is named as the kubelet names it, with a
-//! listener and a connection.
+//! A pod is a process in a cgroup of its own, which is named as the kubelet names it, with a listener and a connection.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -17,7 +16,8 @@ use crate::{Effort, median};
 
 pub(crate) const POD: &str = "--pod";
 
-const PODS: [u64; 3] = [10, 100, 1_000];
+/// How many there are, and in how many network namespaces.
+const PODS: [(u64, u64); 3] = [(10, 10), (100, 100), (1_000, 100)];
 /// Bounds, and what they are called.
 const BOUNDS: [(&str, &str); 2] =
     [("default", ""), ("all shown", "[metrics]\nlisteners = 10000\nowners = 10000\nseries = 100000\n")];
@@ -27,16 +27,16 @@ const ANSWER: Duration = Duration::from_secs(30);
 pub(crate) fn run(effort: Effort) -> Result<()> {
     println!("## Series\n");
     println!(
-        "| pods | bounds | series | a scrape, KiB | with gzip, KiB | scrape, ms (median, longest) | a tick, ms | memory, MiB |\n\
+        "| pods, network namespaces | bounds | series | a scrape, KiB | with gzip, KiB | scrape, ms (median, longest) | a tick, ms | memory, MiB |\n\
          |---|---|---|---|---|---|---|---|"
     );
-    for count in PODS {
-        eprintln!("{count} pods");
-        let pods = Pods::start(count)?;
+    for (count, namespaces) in PODS {
+        eprintln!("{count} pods in {namespaces} network namespaces");
+        let pods = Pods::start(count, namespaces)?;
         for (name, bounds) in BOUNDS {
             match measure(bounds, effort.rounds.max(10)) {
-                Ok(row) => println!("| {count} | {name} | {row} |"),
-                Err(error) => println!("| {count} | {name} | failed: {error:#} |"),
+                Ok(row) => println!("| {count}, {namespaces} | {name} | {row} |"),
+                Err(error) => println!("| {count}, {namespaces} | {name} | failed: {error:#} |"),
             }
         }
         drop(pods);
@@ -138,13 +138,17 @@ struct Pods {
 }
 
 impl Pods {
-    fn start(count: u64) -> Result<Self> {
+    fn start(count: u64, namespaces: u64) -> Result<Self> {
         let myself = std::env::current_exe()?;
         let mut pods = Self { running: Vec::new(), cgroups: Vec::new() };
         for number in 0..count {
             let script = format!("ip link set lo up && exec {} {POD} {number}", myself.display());
-            let mut child = Command::new("unshare")
-                .args(["--net", "sh", "-c", &script])
+            // The first ones make the network namespaces, the others join them.
+            let host = usize::try_from(number % namespaces).ok().and_then(|host| pods.running.get(host));
+            let mut command = Command::new(if host.is_some() { "nsenter" } else { "unshare" });
+            let net = host.map_or("--net".into(), |host| format!("--net=/proc/{}/ns/net", host.id()));
+            let mut child = command
+                .args([&net, "sh", "-c", &script])
                 .stdout(Stdio::piped())
                 .spawn()
                 .context("start a pod")?;
@@ -163,7 +167,7 @@ impl Pods {
 
     /// Into a cgroup such as a kubelet makes.
     fn put(&mut self, top: &Path, number: u64, pid: u32) -> Result<()> {
-        let all = top.join("kubepods");
+        let all = top.join(format!("kubepods-bench-{}", std::process::id()));
         let pod = all.join(format!("pod0d6f2a3e-0000-4000-8000-{number:012x}"));
         let container = pod.join(format!("{:064x}", number + 1).chars().rev().collect::<String>());
         for folder in [&all, &pod, &container] {
