@@ -76,7 +76,9 @@ impl Ledger {
             own
         };
         let shown = ranked.into_iter().map(|service| (service, enter(service, true))).collect();
-        folded.iter().for_each(|service| _ = enter(service, false));
+        for service in &folded {
+            enter(service, false);
+        }
         (shown, folded)
     }
 

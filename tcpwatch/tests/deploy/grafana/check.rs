@@ -17,8 +17,11 @@ fn the_files_are_what_the_code_says() {
         committed::expect(&board.path(), &format!("{text}\n"));
     }
     let listed = fs::read_dir(committed::root().join("deploy/grafana")).expect("list the dashboards");
-    let listed = listed.map(|file| format!("deploy/grafana/{}", file.expect("a file").file_name().display()));
-    let files: BTreeSet<String> = listed.filter(|name| name.ends_with(".json")).collect();
+    let listed = listed.map(|file| file.expect("a file").path());
+    let files: BTreeSet<String> = listed
+        .filter(|path| path.extension().is_some_and(|ending| ending == "json"))
+        .map(|path| format!("deploy/grafana/{}", path.file_name().expect("a name").display()))
+        .collect();
     assert_eq!(files, boards.iter().map(Board::path).collect(), "and there is no other");
 }
 

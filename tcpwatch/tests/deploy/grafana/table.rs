@@ -100,8 +100,8 @@ fn of_label(label: &str) -> Option<Value> {
 
 /// A link to another dashboard, with the row's own values.
 fn to(title: &str, board: &str, labels: &[&str]) -> Value {
-    let values: String =
-        labels.iter().map(|label| format!("&var-{label}=${{__data.fields.{label}}}")).collect();
+    let value = |label: &&str| format!("&var-{label}=${{__data.fields.{label}}}");
+    let values = labels.iter().map(value).collect::<Vec<_>>().concat();
     json!({
         "title": title, "targetBlank": false,
         "url": format!("/d/{}?${{__url_time_range}}&var-datasource=${{datasource}}{values}", uid(board)),
