@@ -209,23 +209,21 @@ impl Cluster<'_> {
         self.finding(pod)
     }
 
-    /// Who leaks is named by its pod.
+    /// Who leaks is named: its pod, where that is, and the Deployment that it is of.
     fn finding(&self, pod: &str) -> Result<String> {
-        let field = |path: &str| {
-            self.kubectl(&[
-                "-n",
-                "shop",
-                "get",
-                "pods",
-                "-o",
-                &format!("jsonpath={{.items[0].metadata.{path}}}"),
-            ])
-        };
-        let (uid, name) = (field("uid")?, field("name")?);
-        let findings = self.wait_for(&format!("a finding about the pod {name}, {uid}"), || {
+        let name =
+            self.kubectl(&["-n", "shop", "get", "pods", "-o", "jsonpath={.items[0].metadata.name}"])?;
+        let owner = [
+            format!("\"pod_name\":\"{name}\""),
+            String::from("\"namespace\":\"shop\""),
+            String::from("\"container_name\":\"server\""),
+            String::from("\"workload\":\"forgetful\""),
+            String::from("\"workload_type\":\"deployment\""),
+        ];
+        let findings = self.wait_for(&format!("a finding about shop/{name}"), || {
             let findings = self.tcpwatch(pod, &["findings", "--json"])?;
-            let is_it = findings.contains("\"kind\":\"close_wait_buildup\"") && findings.contains(&uid);
-            Ok(is_it.then_some(findings))
+            let is_it = findings.contains("\"kind\":\"close_wait_buildup\"");
+            Ok((is_it && owner.iter().all(|part| findings.contains(part))).then_some(findings))
         })?;
         ensure!(findings.matches("\"kind\":").count() == 1, "one is the only one: {findings}");
         self.tcpwatch(pod, &["findings"])
