@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use crate::project::Project;
-use crate::{container, grafana, kubernetes, process, setup, test, tidy, vm};
+use crate::{container, demo, grafana, kubernetes, process, setup, test, tidy, vm};
 
 struct Step<'a> {
     name: &'static str,
@@ -38,7 +38,7 @@ pub fn ci(project: &Project) -> Result<()> {
     done.extend(steps.iter().skip(done.len()).map(|step| (step.name, Duration::ZERO, "not run")));
     done.push(("total", begin.elapsed(), if result.is_ok() { "ok" } else { "FAILED" }));
     for (name, time, result) in done {
-        println!("{name:<12} {:>7.1} s  {result}", time.as_secs_f64());
+        println!("{name:<14} {:>7.1} s  {result}", time.as_secs_f64());
     }
     result
 }
@@ -69,6 +69,8 @@ fn steps(project: &Project) -> Vec<Step<'_>> {
         task("vm", "vm", || vm::command::live(project, &[])),
         // With the binary and the image of it.
         task("container", "container", || container::command(project)),
+        task("demo", "demo", || demo::demo(project, false)),
+        task("demo-container", "demo container", || demo::demo(project, true)),
     ]
 }
 
