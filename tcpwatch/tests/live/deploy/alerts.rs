@@ -119,6 +119,8 @@ fn expect_texts(told: &Delivered, kind: &str, title: &str, at: SocketAddr) {
     let (labels, texts) = (&told.alert["labels"], &told.alert["annotations"]);
     assert_eq!((&labels["kind"], &labels["job"]), (&kind.into(), &"tcpwatch".into()), "{told:?}");
     assert_eq!((&labels["instance"], &labels["process"]), (&DAEMON.into(), &own_name().into()), "{told:?}");
+    // What is in no pod is not said to be in tcpwatch's own.
+    assert!(labels["pod"].is_null() && labels["namespace"].is_null(), "{told:?}");
     assert_eq!(texts["summary"], format!("{title}: {} at {at}, on {DAEMON}", own_name()));
     let description = texts["description"].as_str().expect("text");
     assert!(description.contains("\n\nOpen findings: 1.\n\nWhat to do:\n"), "{description}");
@@ -133,7 +135,18 @@ fn expect_texts(told: &Delivered, kind: &str, title: &str, at: SocketAddr) {
 /// The three, in the order in which they need each other. They end with the test.
 fn start(place: &Netns, folder: &Folder) -> (Daemon, [Running; 2]) {
     fs::write(folder.path("tcpwatch.toml"), CONFIG).expect("write a file");
-    folder.hasten("scrape.yml", &[("scrape_interval: ", "1s"), ("evaluation_interval: ", "1s")]);
+    folder.hasten(
+        "scrape.yml",
+        &[
+            ("scrape_interval: ", "1s"),
+            ("evaluation_interval: ", "1s"),
+            // As service discovery in Kubernetes adds: the pod that tcpwatch itself runs in.
+            (
+                "- targets: ['127.0.0.1:9717",
+                "']\n        labels: {namespace: monitoring, pod: tcpwatch-x2x5z, container: tcpwatch}",
+            ),
+        ],
+    );
     folder.hasten("alerts.yml", &[("for: ", "1s"), ("keep_firing_for: ", "2s")]);
     folder.hasten("recording.yml", &[]);
     folder.hasten("alertmanager.yml", &[("group_wait: ", "1s"), ("group_interval: ", "1s")]);
