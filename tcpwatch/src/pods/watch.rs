@@ -120,7 +120,13 @@ impl Watcher {
         self.stands();
         self.version = Some(version);
         let mut is_heard = false;
-        while let Some(line) = self.line(&mut answer, deadline).await? {
+        loop {
+            let line = self.line(&mut answer, deadline).await;
+            if began.elapsed() >= brief {
+                // It stood for a while, however it ends.
+                self.pace.reset();
+            }
+            let Some(line) = line? else { break };
             if line.is_empty() {
                 continue;
             }
@@ -141,7 +147,6 @@ impl Watcher {
         if !is_heard && began.elapsed() < brief {
             return Err(Trouble::Brief);
         }
-        self.pace.reset();
         self.version.take().ok_or(Trouble::Brief)
     }
 

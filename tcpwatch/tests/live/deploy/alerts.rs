@@ -38,6 +38,8 @@ fn expect_texts(told: &Delivered, kind: &str, title: &str, at: SocketAddr) {
     let (labels, texts) = (&told.alert["labels"], &told.alert["annotations"]);
     assert_eq!((&labels["kind"], &labels["job"]), (&kind.into(), &"tcpwatch".into()), "{told:?}");
     assert_eq!((&labels["instance"], &labels["process"]), (&DAEMON.into(), &own_name().into()), "{told:?}");
+    // What is in no pod is not said to be in tcpwatch's own.
+    assert!(labels["pod"].is_null() && labels["namespace"].is_null(), "{told:?}");
     assert_eq!(texts["summary"], format!("{title}: {} at {at}, on {DAEMON}", own_name()));
     let description = texts["description"].as_str().expect("text");
     assert!(description.contains("\n\nOpen findings: 1.\n\nWhat to do:\n"), "{description}");

@@ -95,7 +95,18 @@ pub(super) fn knock(ns: &Netns, at: SocketAddr, stop: &AtomicBool) {
 /// The three, in the order in which they need each other. They end with the test.
 pub(super) fn start(place: &Netns, folder: &Folder) -> (Daemon, [Running; 2]) {
     fs::write(folder.path("tcpwatch.toml"), CONFIG).expect("write a file");
-    folder.hasten("scrape.yml", &[("scrape_interval: ", "1s"), ("evaluation_interval: ", "1s")]);
+    folder.hasten(
+        "scrape.yml",
+        &[
+            ("scrape_interval: ", "1s"),
+            ("evaluation_interval: ", "1s"),
+            // As service discovery in Kubernetes adds: the pod that tcpwatch itself runs in.
+            (
+                "- targets: ['127.0.0.1:9717",
+                "']\n        labels: {namespace: monitoring, pod: tcpwatch-x2x5z, container: tcpwatch}",
+            ),
+        ],
+    );
     folder.hasten("alerts.yml", &[("for: ", "1s"), ("keep_firing_for: ", "2s")]);
     folder.hasten("recording.yml", &[]);
     folder.hasten("alertmanager.yml", &[("group_wait: ", "1s"), ("group_interval: ", "1s")]);
