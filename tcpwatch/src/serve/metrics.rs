@@ -44,7 +44,7 @@ pub(super) async fn scrape(State(app): State<App>) -> Result<impl IntoResponse, 
         PodsKnown { up: roster.status().up, running }
     });
     let config = app.own.config.condition().map(Into::into);
-    let usage = SelfUsage { tick_seconds, pods, config, ..(app.own.usage)() };
+    let usage = SelfUsage { tick_seconds, config, pods, ..(app.own.usage)() };
     let page = page(&report, &findings, usage).map_err(|error| Failure::internal(error.to_string()))?;
     Ok(([(CONTENT_TYPE, FORMAT)], page))
 }
