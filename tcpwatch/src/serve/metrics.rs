@@ -55,7 +55,7 @@ pub(super) async fn scrape(State(app): State<App>) -> Result<impl IntoResponse, 
         PodsKnown { up: roster.status().up, running }
     });
     let config = app.own.config.condition().map(Into::into);
-    let usage = SelfUsage { tick_seconds, pods, config, ..(app.own.usage)() };
+    let usage = SelfUsage { tick_seconds, config, pods, ..(app.own.usage)() };
     let budget = app.own.config.values().metrics;
     let families = {
         let mut ledger = app.kept.0.lock().unwrap_or_else(PoisonError::into_inner);
