@@ -76,7 +76,9 @@ for set in CapEff CapPrm CapBnd; do
     [ "$(status $set)" = 0000000000280004 ] || fail "$set is $(status $set)"
 done
 says '"loaded":true' get /api/v1/status && ! says '"loaded":false' get /api/v1/status || fail "not all programs: $(get /api/v1/status)"
-! logged 'WARN' || fail "it complains: $(journalctl -u $UNIT --no-pager -o cat | grep WARN)"
+# What an older kernel lacks is not the unit's fault.
+warned=$(journalctl -u $UNIT --no-pager -o cat | grep WARN | grep -v 'this kernel has no')
+[ -z "$warned" ] || fail "it complains: $warned"
 ! logged 'ERROR' || fail "it complains"
 logged 'recording to' || fail "no flight recorder"
 [ -d /var/lib/tcpwatch/flight ] || fail "no recordings"
