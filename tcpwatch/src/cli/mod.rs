@@ -159,8 +159,9 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
 
 fn init_log(verbose: u8, is_daemon: bool) {
     let level = match (verbose, is_daemon) {
-        (0, false) => "warn",
-        (0, true) | (1, _) => "tcpwatch=info,warn",
+        // What the libraries say of the cluster's API at each try, `pods` says once.
+        (0, false) => "warn,kube_client=off,rustls_platform_verifier=off",
+        (0, true) | (1, _) => "tcpwatch=info,warn,kube_client=off,rustls_platform_verifier=off",
         (2, _) => "tcpwatch=debug,info",
         _ => "trace",
     };
