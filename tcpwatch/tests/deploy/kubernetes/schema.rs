@@ -155,10 +155,11 @@ fn every_option_has_its_type() {
     let count: usize =
         sections.values().map(|section| section["properties"].as_object().map_or(0, Map::len)).sum();
     let printed = config::print(&config::Values::default());
-    let (others, record) = printed.split_once("\n[record]\n").expect("there is one");
+    // What the chart has values of its own for is no option there.
+    let mut sections_printed = printed.split("\n[").filter(|section| !section.starts_with("record]"));
+    let lines = sections_printed.by_ref().flat_map(str::lines).filter(|line| line.contains(" = ")).count();
     assert!(count > 40, "{count}");
-    assert_eq!(count, others.lines().filter(|line| line.contains(" = ")).count());
-    assert!(!record.contains("\n["), "it is the last");
+    assert_eq!(count, lines);
     let of = |section: &str, name: &str| sections[section]["properties"][name]["type"].clone();
     assert_eq!(of("close_wait_buildup", "min_count"), "integer");
     assert_eq!(of("close_wait_buildup", "files_share"), "number");

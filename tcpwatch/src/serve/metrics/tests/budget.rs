@@ -57,7 +57,7 @@ fn no_page_is_larger_than_its_budget() {
     for limit in [1_000, 1_500, 5_000, 20_000, 60_000] {
         let found = series(Budget { series: limit, ..wide }, &many);
         assert!(
-            found <= limit && found + 30 > limit,
+            found <= limit && found + 40 > limit,
             "{found} of {limit}: room is left, or there is too much"
         );
     }
