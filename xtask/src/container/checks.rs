@@ -59,12 +59,14 @@ pub fn rights(container: &Container<'_>) -> Result<()> {
 
 /// It sees what listens on the host, `address` of this process, and what leaks in a container, by all ways there are.
 pub fn seen(watch: &Watch<'_>, leaking: &Container<'_>, address: &str) -> Result<String> {
+    let label = format!(r#"container="{}""#, leaking.short());
     let finding = host::wait("the leak is found", PATIENCE, || {
         let metrics = watch.get("/metrics")?;
         let of_leak = |line: &&str| {
             line.starts_with("tcpwatch_finding_active{")
                 && line.contains(r#"kind="close_wait_buildup""#)
                 && line.contains(r#"process="leak""#)
+                && line.contains(&label)
                 && line.ends_with("} 1")
         };
         Ok(metrics.lines().find(of_leak).map(str::to_owned))

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use super::python::Python;
 use crate::project::Project;
-use crate::{build, process, vm};
+use crate::{image, process, vm};
 
 const NETNS: &str = "/run/netns/tcpwatch-cluster";
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -37,11 +37,11 @@ impl Drop for Cluster<'_> {
 }
 
 pub fn test(project: &Project, python: &Python) -> Result<()> {
-    let binary = build::build(project)?;
+    let archive = image::build(project)?;
     let work = project.target.join("kubernetes");
     let cluster = Cluster { project, python, work, begin: Instant::now() };
     cluster.up()?;
-    cluster.image(&binary)?;
+    cluster.image(&archive)?;
     cluster.install()?;
     let pod = cluster.pod()?;
     println!("{}", cluster.reload(&pod)?);
@@ -136,18 +136,9 @@ impl Cluster<'_> {
         Ok(())
     }
 
-    fn image(&self, binary: &Path) -> Result<()> {
-        let context = self.work.join("run/tcpwatch");
-        fs::create_dir_all(&context).context("make a directory for the image")?;
-        fs::copy(binary, context.join("tcpwatch")).context("copy the binary")?;
-        fs::write(
-            context.join("Dockerfile"),
-            "FROM scratch\nCOPY tcpwatch /tcpwatch\nENTRYPOINT [\"/tcpwatch\"]\n",
-        )
-        .context("write what the image is made of")?;
-        let tag = format!("tcpwatch:{}", env!("CARGO_PKG_VERSION"));
-        process::output(self.docker().args(["build", "-q", "-t", &tag]).arg(&context))?;
-        self.say(&format!("{tag} is there"));
+    fn image(&self, archive: &Path) -> Result<()> {
+        let said = process::text(self.docker().args(["load", "--quiet", "--input"]).arg(archive))?;
+        self.say(said.trim());
         Ok(())
     }
 

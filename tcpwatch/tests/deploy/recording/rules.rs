@@ -155,8 +155,9 @@ fn listeners(metrics: &Metrics) -> Vec<Rule> {
         },
         Rule {
             name: "instance:tcpwatch_listener_drops:rate5m",
+            // In a cluster what has no owner has the labels of tcpwatch's own pod.
             expr: format!(
-                "{}\n+\nrate(tcpwatch_listener_drops_unattributed_total[5m])",
+                "{}\n+\nsum without (namespace, pod, container) (rate(tcpwatch_listener_drops_unattributed_total[5m]))",
                 sum(metrics, DROPS, &[])
             ),
             means: "All of them, with those that are no listener's for certain: what node_exporter's \
@@ -174,7 +175,10 @@ fn listeners(metrics: &Metrics) -> Vec<Rule> {
                     "tcpwatch_listener_drops_total{instance=\"a\",listen_addr=\"other\",cause=\"other\"}",
                     "0+15x60",
                 ),
-                ("tcpwatch_listener_drops_unattributed_total{instance=\"a\"}", "0+15x60"),
+                (
+                    "tcpwatch_listener_drops_unattributed_total{instance=\"a\",namespace=\"m\",pod=\"t\",container=\"t\"}",
+                    "0+15x60",
+                ),
             ],
             recorded: vec![("{instance=\"a\"}", "5")],
         },

@@ -54,7 +54,11 @@ const DAEMONS: &[(&str, &str)] = &[
          --node-name node-1",
         "cannot find the cluster's API: /nonexistent/file",
     ),
-    ("run --listen 127.0.0.1:9802 --netlink-only --record-dir DIR/second --no-socket", "recording to"),
+    (
+        "run --listen 127.0.0.1:9802 --netlink-only --record-dir DIR/second --no-socket --config DIR/tcpwatch.toml \
+         --watch-config",
+        "recording to",
+    ),
 ];
 
 /// Goes on until it is interrupted.
