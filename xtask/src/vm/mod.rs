@@ -54,9 +54,10 @@ pub struct Outcome {
     pub seconds: f64,
 }
 
-/// From the oldest kernel with BTF that Debian ships to its newest.
+/// From the oldest kernel with BTF that Debian ships to its newest. Those that have the most to do come last, as they are
+/// begun with.
 pub fn default_suites() -> Vec<String> {
-    ["bullseye", "bookworm", "trixie", "sid"].map(String::from).to_vec()
+    ["trixie", "bookworm", "bullseye", "sid"].map(String::from).to_vec()
 }
 
 /// Boots the kernels of `suites` and runs the payload on each.
@@ -77,7 +78,7 @@ pub fn run(cache: &Path, suites: &[String], payload: &Payload<'_>) -> Result<Vec
     let logs = cache.join("logs");
     fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
 
-    // Preparing takes turns at apt; the guests have one processor each and run side by side. The newest take longest.
+    // Preparing takes turns at apt; the guests have one processor each and run side by side, the last first.
     let guests: Vec<Guest> =
         suites.iter().map(|suite| Guest::prepare(cache, suite, payload, &logs)).collect();
     let waiting = Mutex::new((0..guests.len()).collect::<Vec<_>>());
