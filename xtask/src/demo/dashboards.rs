@@ -50,14 +50,24 @@ pub fn show(project: &Project, prometheus: u16) -> Result<()> {
 
 fn show_query(query: &Query, series: &[(String, String)]) {
     println!("{}\n    {}", query.panel, query.expression);
-    for (labels, value) in series.iter().take(MOST) {
-        println!("    = {value:<8} {labels}");
+    let number = |value: &String| value.parse::<f64>().unwrap_or_default();
+    let mut series: Vec<_> = series.iter().map(|(labels, value)| (number(value), labels)).collect();
+    series.sort_by(|(one, _), (other, _)| other.total_cmp(one));
+    for (value, labels) in series.iter().take(MOST) {
+        println!("    = {:<8} {labels}", rounded(*value));
     }
     match series.len() {
         0 => println!("    = nothing"),
         count if count > MOST => println!("      and {} more", count - MOST),
         _ => {}
     }
+}
+
+/// Four digits behind the point at most.
+fn rounded(value: f64) -> String {
+    let text = format!("{value:.4}");
+    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    text.to_owned()
 }
 
 /// In order of their files, variables replaced.
@@ -137,7 +147,10 @@ fn ask(prometheus: u16, expression: &str) -> Result<Vec<(String, String)>> {
 fn labels(metric: &Value) -> String {
     let pairs = metric.as_object().into_iter().flatten();
     let pairs = pairs.filter(|(name, _)| !matches!(name.as_str(), "__name__" | "instance" | "job"));
-    pairs.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+    pairs
+        .map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default()))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 #[cfg(test)]
@@ -149,6 +162,12 @@ mod tests {
         let found = substituted("rate(a{i=~\"$instance\", b=~\"${pod:regex}\"}[$__rate_interval]) > $x");
         assert_eq!(found, "rate(a{i=~\".*\", b=~\".*\"}[30s]) > .*");
         assert_eq!(substituted("up"), "up");
+    }
+
+    #[test]
+    fn values_are_short() {
+        let found = [0.0, 1.0, 1.07643, 1200.0, 0.00001, f64::NAN].map(rounded);
+        assert_eq!(found, ["0", "1", "1.0764", "1200", "0", "NaN"]);
     }
 
     #[test]
