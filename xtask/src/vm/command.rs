@@ -27,10 +27,14 @@ pub fn live(project: &Project, suites: &[String]) -> Result<()> {
     }
     setup::setup(project)?;
     packages::install(packages::VM)?;
-    let suites = if suites.is_empty() { super::default_suites() } else { suites.to_vec() };
+    let are_named = !suites.is_empty();
+    let suites = if are_named { suites.to_vec() } else { super::default_suites() };
     let guest = format!("/{LIVE}");
-    let all = suites.len() == 1;
-    let command = |suite: &str| tests(&guest, all || EVERYTHING.contains(&suite));
+    let command = |suite: &str| match suite {
+        _ if are_named => tests(&guest, &[], &["facts::"]),
+        "bullseye" | "sid" => tests(&guest, ALIKE, &["facts::"]),
+        _ => tests(&guest, ALIKE, DIFFERENT),
+    };
     let files = [(build(project)?, guest.clone())];
     let payload = Payload { files: &files, command: &command, timeout: TIMEOUT };
     let outcomes = super::run(&project.target.join("vm"), &suites, &payload)?;
@@ -48,21 +52,17 @@ pub fn live(project: &Project, suites: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// The oldest and the newest kernel have to pass everything; those between them and the host's what tells kernels apart.
-/// One that is asked for alone has to pass everything too.
-const EVERYTHING: &[&str] = &["bullseye", "sid"];
-
-/// Tests that try limits and times of tcpwatch, which are the same on every kernel.
+/// Tests of limits and times of tcpwatch, which are the same on every kernel: suites that are named have to pass them too.
 const ALIKE: &[&str] = &["churn::limits", "churn::sockets_are_met", "retire::"];
 
-/// What tells kernels apart among the facts: what they drop, and when a queue is full.
+/// What tells kernels apart among the facts: what they drop, and when a queue is full. For those between the oldest and the
+/// newest one that is enough.
 const DIFFERENT: &[&str] = &["facts::drops", "facts::listeners"];
 
 /// What the guest runs. It has one virtual processor, so one test at a time; but those that mostly wait. What it has no
 /// power for is left out.
-fn tests(guest: &str, everything: bool) -> String {
+fn tests(guest: &str, left_out: &[&str], facts: &[&str]) -> String {
     let skip = |names: &[&str]| names.iter().flat_map(|name| [" --skip ", name]).collect::<String>();
-    let (left_out, facts) = if everything { (&[][..], &["facts::"][..]) } else { (ALIKE, DIFFERENT) };
     format!(
         "{guest} --test-threads=1{} && {guest} --test-threads=3 {}{}",
         skip(&[&["facts::", "scenarios::"], left_out].concat()),
@@ -149,8 +149,8 @@ mod tests {
     fn kernels_in_between_run_what_tells_them_apart() {
         let everything = "/live --test-threads=1 --skip facts:: --skip scenarios:: && \
                           /live --test-threads=3 facts:: --skip facts::floods --skip facts::ends";
-        assert_eq!(tests("/live", true), everything);
-        let some = tests("/live", false);
+        assert_eq!(tests("/live", &[], &["facts::"]), everything);
+        let some = tests("/live", ALIKE, DIFFERENT);
         assert!(some.contains("--skip scenarios:: --skip churn::limits "), "{some}");
         assert!(some.contains("--test-threads=3 facts::drops facts::listeners --skip"), "{some}");
     }
