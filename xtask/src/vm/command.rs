@@ -31,8 +31,7 @@ pub fn live(project: &Project, suites: &[String]) -> Result<()> {
     let suites = if are_named { suites.to_vec() } else { super::default_suites() };
     let guest = format!("/{LIVE}");
     let command = |suite: &str| match suite {
-        _ if are_named => tests(&guest, &[], &["facts::"]),
-        "bullseye" | "sid" => tests(&guest, ALIKE, &["facts::"]),
+        _ if are_named || matches!(suite, "bullseye" | "sid") => tests(&guest, &[], &["facts::"]),
         _ => tests(&guest, ALIKE, DIFFERENT),
     };
     let files = [(build(project)?, guest.clone())];
@@ -52,11 +51,11 @@ pub fn live(project: &Project, suites: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Tests of limits and times of tcpwatch, which are the same on every kernel: suites that are named have to pass them too.
+/// Tests of limits and times of tcpwatch, which are the same on every kernel. The oldest and the newest one have to pass them
+/// too, and every suite that is named; those between do not.
 const ALIKE: &[&str] = &["churn::limits", "churn::sockets_are_met", "retire::"];
 
-/// What tells kernels apart among the facts: what they drop, and when a queue is full. For those between the oldest and the
-/// newest one that is enough.
+/// What tells kernels apart among the facts: what they drop, and when a queue is full. That is enough for those between.
 const DIFFERENT: &[&str] = &["facts::drops", "facts::listeners"];
 
 /// What the guest runs. It has one virtual processor, so one test at a time; but those that mostly wait. What it has no

@@ -4,6 +4,7 @@ use tcpwatch_common::host::RESET_REASONS;
 
 use super::*;
 use crate::model::Report;
+use crate::serve::metrics::room::OF_LISTENER;
 
 const SCALE: &str = include_str!("../../../../../docs/scale.md");
 const MANY: u32 = 5_000;
@@ -54,10 +55,12 @@ fn documented(text: &str) -> u64 {
 fn no_page_is_larger_than_its_budget() {
     let many = many();
     let wide = Budget { listeners: 10_000, owners: 10_000, findings: 10_000, ..Budget::default() };
+    // What is kept free for findings that are folded, of which there may be none, and less than one subject takes.
+    let spare = (Kind::ALL.len() * Severity::ALL.len() + OF_LISTENER) as u64;
     for limit in [1_000, 1_500, 5_000, 20_000, 60_000] {
         let found = series(Budget { series: limit, ..wide }, &many);
         assert!(
-            found <= limit && found + 40 > limit,
+            found <= limit && found + spare > limit,
             "{found} of {limit}: room is left, or there is too much"
         );
     }
