@@ -42,7 +42,8 @@ pub fn demo(project: &Project, in_containers: bool) -> Result<()> {
         build::build(project)?;
     }
     leak::build(project)?;
-    let status = place::enter(project)?;
+    let again: &[&str] = if in_containers { &["demo", "container"] } else { &["demo"] };
+    let status = place::enter(project, again)?;
     ensure!(status.success(), "the demonstration failed: {status}");
     Ok(())
 }

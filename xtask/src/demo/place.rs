@@ -20,8 +20,10 @@ pub fn is_inside() -> bool {
     env::var_os(INSIDE).is_some()
 }
 
-/// Runs this program with the same arguments in a new network namespace, as root.
-pub fn enter(project: &Project) -> Result<ExitStatus> {
+/// Runs this program with these arguments in a new network namespace, as root.
+///
+/// Not with its own ones: the gate plays demonstrations too, and would begin anew.
+pub fn enter(project: &Project, args: &[&str]) -> Result<ExitStatus> {
     let own = env::current_exe().context("cannot find this program's own file")?;
     let mut command = process::as_root("env")?;
     command.arg(format!("{INSIDE}=1"));
@@ -30,7 +32,7 @@ pub fn enter(project: &Project) -> Result<ExitStatus> {
     if env::var_os("CARGO_TARGET_DIR").is_some() {
         command.arg(format!("CARGO_TARGET_DIR={}", project.target.display()));
     }
-    command.args(["unshare", "--net", "--"]).arg(own).args(env::args_os().skip(1));
+    command.args(["unshare", "--net", "--"]).arg(own).args(args);
     let line = process::show(&command);
     command.status().with_context(|| format!("cannot start `{line}`"))
 }
