@@ -2,7 +2,7 @@
 # Installs tcpwatch on this host: the binary, its systemd unit, a configuration, completions and manual pages.
 #
 # Run again to upgrade. What it has put where is noted, so that uninstall.sh takes away just that; a configuration that
-# was changed is never overwritten.
+# was changed is never overwritten, and a file of somebody else's is put aside.
 
 set -eu
 
@@ -19,6 +19,7 @@ Usage: deploy/install.sh [OPTION]...
 
 Into PREFIX go bin/tcpwatch, the completions of bash, zsh and fish, and manual pages; the unit goes to
 /etc/systemd/system (with --prefix /usr to /usr/lib/systemd/system), the configuration to /etc/tcpwatch/tcpwatch.toml.
+What is in the way and was not installed by this becomes FILE.orig.
 A service that runs is restarted by an upgrade. To undo it: PREFIX/share/tcpwatch/uninstall.sh
 END
 }
@@ -45,9 +46,20 @@ directory() {
 # Puts a file in its place at once, so that nobody sees half of it: FROM TO MODE.
 place() {
     directory "${2%/*}"
+    if cmp -s "$1" "$destdir$2"; then
+        note "file $2"
+        return
+    fi
+    if [ ! -e "$destdir$2" ]; then
+        say "install $destdir$2"
+    elif grep -qxF "file $2" "$work/before"; then
+        say "replace $destdir$2"
+    else
+        [ ! -e "$destdir$2.orig" ] || fail "$destdir$2 is somebody else's, and so is $2.orig: move one away"
+        say "keep    $destdir$2, which is not from here, as $2.orig"
+        if [ -z "$dry" ]; then mv "$destdir$2" "$destdir$2.orig"; fi
+    fi
     note "file $2"
-    if cmp -s "$1" "$destdir$2"; then return; fi
-    if [ -e "$destdir$2" ]; then say "replace $destdir$2"; else say "install $destdir$2"; fi
     if [ -n "$dry" ]; then return; fi
     cp "$1" "$destdir$2.new"
     chmod "$3" "$destdir$2.new"
@@ -60,10 +72,10 @@ sum() { cksum <"$1"; }
 configuration() {
     to=/etc/tcpwatch/tcpwatch.toml
     was=$(sed -n "s|^configuration $to ||p" "$work/list")
-    if [ -e "$destdir$to" ] && [ "$(sum "$destdir$to")" != "$was" ]; then
-        if ! cmp -s "$1" "$destdir$to"; then
-            say "keep    $destdir$to: it was changed; $share/tcpwatch.toml has every option of this version"
-        fi
+    if [ -e "$destdir$to" ] && [ "$(sum "$destdir$to")" != "$was" ] && ! cmp -s "$1" "$destdir$to"; then
+        say "keep    $destdir$to: it was changed; $share/tcpwatch.toml has every option of this version"
+        # No sum is that of what we have put there.
+        if [ -z "$was" ]; then note "configuration $to -"; fi
         return
     fi
     directory /etc/tcpwatch
@@ -79,11 +91,23 @@ configuration() {
     fi
 }
 
+# Writes down what is in its place by now, also when something has gone wrong after that.
+finish() {
+    if [ -n "$placing" ] && [ -z "$dry" ] && [ -d "$destdir$share" ]; then
+        sort "$work/list" >"$work/installed"
+        if ! cmp -s "$work/installed" "$destdir$share/installed"; then
+            cp "$work/installed" "$destdir$share/installed.new"
+            mv -f "$destdir$share/installed.new" "$destdir$share/installed"
+        fi
+    fi
+    rm -rf "$work"
+}
+
 # Whether systemd runs here and is the one to be told.
 systemd_runs() { [ -z "$destdir" ] && [ -d /run/systemd/system ]; }
 
 main() {
-    here=$(cd "$(dirname "$0")" && pwd)
+    here=$(CDPATH='' cd "$(dirname "$0")" && pwd)
     binary=$here/../target/dist/tcpwatch
     prefix=/usr/local
     destdir=${DESTDIR:-}
@@ -117,14 +141,18 @@ main() {
         shift
     done
     destdir=${destdir%/}
-    case $prefix in /*) ;; *) fail "--prefix has to begin with /, and is $prefix" ;; esac
+    case $prefix in
+    *[!A-Za-z0-9/._+-]*) fail "--prefix may have letters, digits and /._+- and is $prefix" ;;
+    /*) ;;
+    *) fail "--prefix has to begin with /, and is $prefix" ;;
+    esac
     case $destdir in '' | /*) ;; *) destdir=$(pwd)/$destdir ;; esac
     if [ "$prefix" = /usr ]; then units=/usr/lib/systemd/system; else units=/etc/systemd/system; fi
     share=$prefix/share/tcpwatch
 
     [ -f "$binary" ] || fail "there is no $binary: \`cargo xtask build\` makes it, --binary FILE takes another"
     # By its name alone a shell would look for it in PATH.
-    binary=$(cd "$(dirname "$binary")" && pwd)/$(basename "$binary")
+    binary=$(CDPATH='' cd "$(dirname "$binary")" && pwd)/$(basename "$binary")
     # One for another machine must not replace one that works.
     version=$("$binary" --version) || fail "$binary does not run on this machine"
     if [ -z "$destdir$dry" ] && [ "$(id -u)" != 0 ]; then
@@ -140,9 +168,14 @@ main() {
     done
 
     work=$(mktemp -d)
-    trap 'rm -rf "$work"' EXIT
+    placing=
+    trap finish EXIT
+    trap 'exit 129' HUP
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
     : >"$work/list"
     if [ -f "$destdir$share/installed" ]; then cp "$destdir$share/installed" "$work/list"; fi
+    cp "$work/list" "$work/before"
     say "$version to ${destdir:-}$prefix${dry:+ (dry run)}"
 
     if [ -f "$destdir/etc/tcpwatch/tcpwatch.toml" ]; then
@@ -157,8 +190,12 @@ main() {
         sed 's/^\([a-z0-9_]* = \)/#\1/' "$work/every.toml"
     } >"$work/tcpwatch.toml"
     sed "s|^ExecStart=/usr/local/bin/|ExecStart=$prefix/bin/|" "$here/systemd/tcpwatch.service" >"$work/service"
+    sed "s|/usr/local|$prefix|g" "$here/uninstall.sh" >"$work/uninstall.sh"
     for shell in bash zsh fish; do "$binary" completions "$shell" >"$work/$shell"; done
 
+    placing=1
+    note "file $share/installed"
+    directory "$share"
     place "$binary" "$prefix/bin/tcpwatch" 755
     place "$work/bash" "$prefix/share/bash-completion/completions/tcpwatch" 644
     place "$work/zsh" "$prefix/share/zsh/site-functions/_tcpwatch" 644
@@ -171,14 +208,11 @@ main() {
         place "$work/page" "$prefix/share/man/man1/tcpwatch-$command.1" 644
     done
     place "$work/every.toml" "$share/tcpwatch.toml" 644
-    place "$here/uninstall.sh" "$share/uninstall.sh" 755
+    place "$work/uninstall.sh" "$share/uninstall.sh" 755
     configuration "$work/tcpwatch.toml"
     place "$work/service" "$units/tcpwatch.service" 644
 
-    note "file $share/installed"
     if [ -n "$dry" ]; then return; fi
-    sort "$work/list" >"$destdir$share/installed"
-
     if ! systemd_runs; then
         say "done; systemd does not run here: $prefix/bin/tcpwatch run --config /etc/tcpwatch/tcpwatch.toml"
         return

@@ -79,7 +79,7 @@ main() {
     fi
     printf '%s\n' "$list" | while read -r kind path rest; do
         case $kind in
-        file) remove "$path" -f ;;
+        file) remove "$path${rest:+ $rest}" -f ;;
         configuration)
             if [ ! -e "$destdir$path" ]; then
                 :

@@ -1,7 +1,9 @@
 //! Builds the eBPF object, which `src/kernel/load.rs` embeds.
 
 use std::env;
-use std::path::Path;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
@@ -19,8 +21,29 @@ fn main() -> Result<()> {
     let manifest = env::var("CARGO_MANIFEST_DIR").context("cargo sets CARGO_MANIFEST_DIR")?;
     let root = Path::new(&manifest).join("../tcpwatch-ebpf");
     let root_dir = root.to_str().context("the project's path is not UTF-8")?;
+    share().context("keep what the eBPF object is built from where all builds find it")?;
     let package = Package { name: "tcpwatch-ebpf", root_dir, ..Package::default() };
     aya_build::build_ebpf([package], Toolchain::Custom("1.95.0"))
+}
+
+/// Lets all builds into this target directory share what the object is built from: it is the same for tests, lints,
+/// documentation and releases, and `core` alone takes longer than all of ours.
+fn share() -> Result<()> {
+    let out = PathBuf::from(env::var_os("OUT_DIR").context("cargo sets OUT_DIR")?);
+    // target/[triple/]profile/build/package/out
+    let mut target = out.ancestors().nth(4).context("OUT_DIR is less deep than it was")?;
+    if target.file_name() == env::var_os("TARGET").as_deref() {
+        target = target.parent().context("a triple is below a target directory")?;
+    }
+    let (shared, link) = (target.join("ebpf"), out.join("aya-build"));
+    fs::create_dir_all(&shared)?;
+    if fs::read_link(&link).is_ok_and(|to| to == shared) {
+        return Ok(());
+    }
+    if link.is_dir() {
+        fs::remove_dir_all(&link)?;
+    }
+    Ok(symlink(shared, link)?)
 }
 
 fn run_again() -> Result<()> {

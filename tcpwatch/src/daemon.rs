@@ -1,8 +1,8 @@
 //! Wires the daemon: a listener, a source, a thread that samples on its tick, and the server that shows it.
 //!
 //! Signals come first, so that none ends the daemon half-way with something left behind; then the listener, so that a
-//! taken port is found out before anything is attached. Privileges go as soon as everything is attached and before any
-//! other thread starts. Between the programs, of which some take a second to load, signals are looked for.
+//! taken port is found out before anything is attached. Privileges go as soon as everything is attached, the directory
+//! of recordings is there, and before any other thread starts. Between the programs, of which some take a second to load, signals are looked for.
 
 mod inform;
 mod local;
@@ -97,6 +97,8 @@ where
     manager.status("loading the eBPF programs");
     let Some((mut source, by)) = open(settings, &rare, &mut stopped)? else { return Ok(()) };
     log::info!("ready after {:.1} s, listening on http://{address}", started.elapsed().as_secs_f64());
+    let recording = Recording::new(settings, rare);
+    recording.prepare(&settings.config.values());
     drop_privileges();
     let roster = settings.pods.clone().map(|options| {
         let roster = Roster::default();
@@ -108,13 +110,13 @@ where
     let (publisher, feed) = feed();
     let (tick, config) = (settings.tick, Arc::clone(&settings.config));
     let own = Own { usage: self_usage, settings: source::settings, roster, config: Arc::clone(&config) };
-    let recording = Recording::new(settings, rare);
     let sampler = std::thread::Builder::new()
         .name("sampler".into())
         .spawn(move || sample(source, &publisher, tick, &config, recording))
         .context("start the sampling thread")?;
     let watching = format!("watching through {by}, listening on http://{address}");
-    runtime.spawn(inform::inform(Arc::clone(&manager), feed.clone(), watching));
+    let config = Arc::clone(&settings.config);
+    runtime.spawn(inform::inform(Arc::clone(&manager), feed.clone(), config, watching));
     let served = runtime.block_on(serve_until(listener, local, feed.clone(), own, shutdown));
     manager.stopping();
     feed.stop();
@@ -235,7 +237,7 @@ fn sample(
                 let findings = detectors.apply(&report.sample, &values.thresholds);
                 log_changes(&findings);
                 recording.take(&report.sample, &findings);
-                publisher.publish(report, findings, began.elapsed());
+                publisher.publish(report, findings, (!census).then(|| began.elapsed()));
                 failing = false;
             }
             Err(error) => report_once(&error, &mut failing),

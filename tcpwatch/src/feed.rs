@@ -76,7 +76,8 @@ pub enum NoAnswer {
 struct Latest {
     report: Arc<Report>,
     findings: Arc<Findings>,
-    took: Duration,
+    /// Of the last one that nobody had asked for.
+    tick: Option<Duration>,
 }
 
 /// A reader's end.
@@ -116,9 +117,9 @@ impl Feed {
         self.latest.borrow().as_ref().map(|latest| Arc::clone(&latest.findings))
     }
 
-    /// How long the latest sample and all that is made of it took; `None` before the first.
-    pub fn took(&self) -> Option<Duration> {
-        self.latest.borrow().as_ref().map(|latest| latest.took)
+    /// How long the last sample that nobody had asked for took, with all that is made of it; `None` before the first.
+    pub fn tick(&self) -> Option<Duration> {
+        self.latest.borrow().as_ref().and_then(|latest| latest.tick)
     }
 
     /// A report sampled after this call, with a census of all namespaces; the latest if none comes in time.
@@ -155,9 +156,13 @@ impl Feed {
 }
 
 impl Publisher {
-    pub fn publish(&self, report: Report, findings: Findings, took: Duration) {
-        let latest = Latest { report: Arc::new(report), findings: Arc::new(findings), took };
-        self.latest.send_replace(Some(latest));
+    /// `tick` is how long it took, unless somebody had asked for it: then more was looked at than at a tick.
+    pub fn publish(&self, report: Report, findings: Findings, tick: Option<Duration>) {
+        let (report, findings) = (Arc::new(report), Arc::new(findings));
+        self.latest.send_modify(|latest| {
+            let tick = tick.or_else(|| latest.as_ref()?.tick);
+            *latest = Some(Latest { report, findings, tick });
+        });
     }
 
     /// Waits for somebody to ask, at most `timeout`. What piled up is told together.
@@ -262,11 +267,7 @@ mod tests {
             let mut samples = 0;
             while let Wake::Asked(Asked { report: true, .. }) = publisher.wait(Duration::from_mins(1)) {
                 samples += 1;
-                publisher.publish(
-                    model.apply(sample_at(f64::from(samples), 1)),
-                    Findings::default(),
-                    Duration::ZERO,
-                );
+                publisher.publish(model.apply(sample_at(f64::from(samples), 1)), Findings::default(), None);
             }
             samples
         });
@@ -275,6 +276,19 @@ mod tests {
         feed.stop();
         assert!(sampler.join().expect("no panic") <= 2);
         assert!(feed.fresh().await.is_some() && feed.findings().is_some(), "the last report stays");
+    }
+
+    #[test]
+    fn the_time_of_a_tick_is_not_that_of_what_was_asked_for() {
+        let (publisher, feed) = feed();
+        let mut model = Model::default();
+        let mut told = Vec::new();
+        for (second, took) in [(1.0, None), (2.0, Some(3)), (3.0, None), (4.0, Some(5))] {
+            let report = model.apply(sample_at(second, 1));
+            publisher.publish(report, Findings::default(), took.map(Duration::from_millis));
+            told.push(feed.tick().map(|tick| tick.as_millis()));
+        }
+        assert_eq!(told, [None, Some(3), Some(3), Some(5)]);
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod demo;
 mod elf;
 mod grafana;
 mod image;
+mod interrupt;
 mod kubernetes;
 mod packages;
 mod process;

@@ -111,6 +111,7 @@ const START_NOTHING: &str = "\
 policy=/usr/sbin/policy-rc.d
 if [ ! -e $policy ]; then
     trap 'rm -f $policy' EXIT
+    trap 'exit 130' HUP INT TERM
     printf '#!/bin/sh\\nexit 101\\n' >$policy && chmod 755 $policy || exit
 fi
 \"$@\"";
@@ -161,6 +162,9 @@ mod tests {
         };
         assert_eq!(ask().trim(), "101");
         assert!(!policy.exists(), "it is gone when all is installed");
+        let ended = Command::new("sh").args(["-c", &script, "sh", "sh", "-c", "kill -TERM $PPID"]).status();
+        assert_eq!(ended.expect("a shell").code(), Some(130));
+        assert!(!policy.exists(), "and when somebody has ended it");
         std::fs::copy("/bin/true", &policy).expect("put one there");
         assert_eq!(ask().trim(), "0", "one that was there is asked");
         assert!(policy.exists(), "and stays");

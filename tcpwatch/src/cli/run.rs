@@ -122,11 +122,11 @@ pub(super) fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static>
     })
 }
 
-/// `500ms`, `1s`, `2m` or a plain number of seconds.
+/// `500ms`, `1s`, `1m` or a plain number of seconds.
 pub(super) fn parse_duration(text: &str) -> Result<Duration> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let number: f64 =
-        digits.parse().with_context(|| format!("{text:?} is no time; write 500ms, 1s or 2m"))?;
+        digits.parse().with_context(|| format!("{text:?} is no time; write 500ms, 1s or 1m"))?;
     let factor = match &text[digits.len()..] {
         "ms" => 0.001,
         "" | "s" => 1.0,
@@ -134,8 +134,9 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration> {
         other => bail!("unknown unit {other:?}; use ms, s or m"),
     };
     let seconds = number * factor;
-    if !(0.01..=3600.0).contains(&seconds) {
-        bail!("a tick is between 10ms and 60m");
+    // Detectors look at the last minute of samples, and need two.
+    if !(0.01..=60.0).contains(&seconds) {
+        bail!("a tick is between 10ms and 1m");
     }
     Ok(Duration::from_secs_f64(seconds))
 }
@@ -147,11 +148,11 @@ mod tests {
     #[test]
     fn ticks_are_read_as_people_write_them() {
         for (text, milliseconds) in
-            [("1s", 1000), ("500ms", 500), ("2", 2000), ("1.5s", 1500), ("2m", 120_000)]
+            [("1s", 1000), ("500ms", 500), ("2", 2000), ("1.5s", 1500), ("1m", 60_000)]
         {
             assert_eq!(parse_duration(text).ok(), Some(Duration::from_millis(milliseconds)), "{text}");
         }
-        for text in ["", "s", "1h", "-1s", "0", "1e9s", "nan", "ms5"] {
+        for text in ["", "s", "1h", "-1s", "0", "1e9s", "nan", "ms5", "61s", "2m"] {
             assert!(parse_duration(text).is_err(), "{text}");
         }
     }

@@ -78,11 +78,10 @@ impl Manager {
         }
     }
 
-    /// It has done so, and what was wrong. While it starts this would say that it works.
-    pub fn reloaded(&self, problem: Option<&str>) {
+    /// It has done so. While it starts this would say that it works.
+    pub fn reloaded(&self) {
         if self.is_told.load(Ordering::Relaxed) {
-            let status = problem.map(|problem| format!("\nSTATUS={}", one_line(problem)));
-            self.tell(&format!("READY=1{}", status.unwrap_or_default()));
+            self.tell("READY=1");
         }
     }
 
@@ -147,14 +146,12 @@ mod tests {
         let socket = UnixDatagram::bind(&path).expect("bind");
         let manager = Manager::at(path.as_os_str(), None).expect("an address");
         manager.reloading();
-        manager.reloaded(None);
+        manager.reloaded();
         manager.ready("watching\nall");
         assert_eq!(told(&socket), "READY=1\nSTATUS=watching all", "one that starts is not told to reload");
         manager.reloading();
         assert!(told(&socket).starts_with("RELOADING=1\nMONOTONIC_USEC="));
-        manager.reloaded(Some("no"));
-        assert_eq!(told(&socket), "READY=1\nSTATUS=no");
-        manager.reloaded(None);
+        manager.reloaded();
         assert_eq!(told(&socket), "READY=1");
         manager.stopping();
         assert_eq!(told(&socket), "STOPPING=1\nSTATUS=stopping");

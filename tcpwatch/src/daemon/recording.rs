@@ -58,11 +58,27 @@ impl Recording {
         }
     }
 
+    /// Makes the directory while this process may do so anywhere, as who has started it expects.
+    pub(super) fn prepare(&self, values: &Values) {
+        if self.is_wanted(&values.record) {
+            // What fails is tried again, and told, by who records.
+            let _ = record::make_directory(&self.place(&values.record));
+        }
+    }
+
+    fn is_wanted(&self, options: &record::Options) -> bool {
+        !self.is_off && (options.enabled || self.directory.is_some())
+    }
+
+    fn place(&self, options: &record::Options) -> PathBuf {
+        self.directory.clone().unwrap_or_else(|| options.directory())
+    }
+
     /// Takes over a configuration.
     pub(super) fn follow(&mut self, values: &Values) {
         let options = &values.record;
         let config = config::print(values);
-        if self.is_off || !(options.enabled || self.directory.is_some()) {
+        if !self.is_wanted(options) {
             if self.recorder.take().is_some() {
                 log::info!("recording no more, as the configuration says");
             }
@@ -74,8 +90,7 @@ impl Recording {
         }
         // The old one first: it holds the directory.
         self.recorder = None;
-        let directory = self.directory.clone().unwrap_or_else(|| options.directory());
-        match Recorder::start(directory, options.max_size, self.start.clone(), config) {
+        match Recorder::start(self.place(options), options.max_size, self.start.clone(), config) {
             Ok(recorder) => self.recorder = Some((options.clone(), recorder)),
             Err(error) => log::error!("cannot start the thread that records: {error}; nothing is recorded"),
         }

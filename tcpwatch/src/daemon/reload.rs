@@ -57,19 +57,16 @@ impl Seen {
 /// What a new configuration changes takes effect at the next tick.
 fn reload(config: &Config, manager: &Manager, why: &str) {
     manager.reloading();
-    let mut problem = None;
     match (config.path(), config.reload()) {
         (None, _) => {
             log::info!("{why}: there is no configuration file to read again; give one with --config");
         }
         (Some(path), Ok(())) => log::info!("{why}: the configuration {} was read again", path.display()),
         (Some(_), Err(error)) => {
-            let told = format!("{}; the old configuration stays", causes(&error));
-            log::error!("{why}: {told}");
-            problem = Some(told);
+            log::error!("{why}: {}; the old configuration stays", causes(&error));
         }
     }
-    manager.reloaded(problem.as_deref());
+    manager.reloaded();
 }
 
 #[cfg(test)]

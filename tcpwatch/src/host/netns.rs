@@ -5,13 +5,15 @@
 //! [`within`] checks it again. Nothing here keeps a namespace alive: no file
 //! descriptor outlives a call. Not found are namespaces held only by an open
 //! descriptor, by a socket, by a thread other than a main thread, or by a bind
-//! mount in another mount namespace.
+//! mount that neither we nor the first process have.
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir, Stat, fstat, openat, readlinkat_raw, statat};
+use rustix::fs::{
+    AtFlags, CWD, Mode, OFlags, RawDir, Stat, fstat, openat, readlinkat, readlinkat_raw, statat,
+};
 use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -19,8 +21,19 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 const OWN: &str = "/proc/self/ns/net";
-const MOUNTS: &str = "/proc/self/mountinfo";
 const OF_THREAD: &str = "/proc/thread-self/ns/net";
+
+/// Where a process's mounts are listed, and where its root directory is seen from here.
+struct Mounts<'a> {
+    list: &'a str,
+    root: &'a str,
+}
+
+const MOUNTS: Mounts<'_> = Mounts { list: "/proc/self/mountinfo", root: "" };
+
+/// Those of the host. A container's are others, and so are a service's that is shut off by systemd:
+/// what is mounted after it has started need not reach it.
+const MOUNTS_OF_FIRST: Mounts<'_> = Mounts { list: "/proc/1/mountinfo", root: "/proc/1/root" };
 
 /// Why a namespace could not be listed or entered.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +63,8 @@ pub enum NetnsError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetnsHandle {
     pub inode: u64,
-    /// A bind mount if there is one, as it outlives processes; else `/proc/PID/ns/net`.
+    /// A bind mount if there is one, as it outlives processes (for one that only the first process has, below
+    /// `/proc/1/root`); else `/proc/PID/ns/net`.
     pub path: PathBuf,
     /// File name of the bind mount: the NAME of `ip netns add NAME`.
     pub name: Option<String>,
@@ -78,25 +92,43 @@ pub fn discover() -> Result<Discovery, NetnsError> {
     let mut found = BTreeMap::new();
     found.insert(own.st_ino, NetnsHandle { inode: own.st_ino, path: OWN.into(), name: None, is_own: true });
     // Mounts before processes: their paths are the better ones.
-    let mounts = fs::read(MOUNTS).map_err(list_error(MOUNTS))?;
-    add_mounts(&mounts, &own, &mut found);
+    add_mounts(&MOUNTS, &own, &mut found).map_err(list_error(MOUNTS.list))?;
+    if has_other_mounts("/proc/1") {
+        // It may be hidden from us: then less is found.
+        let _ = add_mounts(&MOUNTS_OF_FIRST, &own, &mut found);
+    }
     let unreadable = add_processes(&mut found).map_err(io::Error::from).map_err(list_error("/proc"))?;
     Ok(Discovery { namespaces: found.into_values().collect(), unreadable })
 }
 
-fn add_mounts(mountinfo: &[u8], own: &Stat, found: &mut BTreeMap<u64, NetnsHandle>) {
-    for (inode, path) in parse_mounts(mountinfo) {
-        // Another mount may lie on top, or the path be outside of our root.
+/// Whether a process is in a mount namespace other than ours, as far as we may know.
+fn has_other_mounts(process: &str) -> bool {
+    let namespace = |process: &str| readlinkat(CWD, format!("{process}/ns/mnt"), Vec::new());
+    matches!((namespace(process), namespace("/proc/self")), (Ok(its), Ok(ours)) if its != ours)
+}
+
+fn add_mounts(
+    mounts: &Mounts<'_>,
+    own: &Stat,
+    found: &mut BTreeMap<u64, NetnsHandle>,
+) -> Result<(), io::Error> {
+    let mountinfo = fs::read(mounts.list)?;
+    for (inode, point) in parse_mounts(&mountinfo) {
+        let name = point.file_name().map(|n| n.to_string_lossy().into_owned());
+        let mut path = OsString::from(mounts.root);
+        path.push(&point);
+        let path = PathBuf::from(path);
+        // Another mount may lie on top, or the path be outside of its root.
         let visible = statat(CWD, &path, AtFlags::empty())
             .is_ok_and(|seen| seen.st_ino == inode && seen.st_dev == own.st_dev);
         if !visible {
             continue;
         }
-        let name = path.file_name().map(|n| n.to_string_lossy().into_owned());
         let entry =
             found.entry(inode).or_insert_with(|| NetnsHandle { inode, path, name: None, is_own: false });
         entry.name = entry.name.take().or(name);
     }
+    Ok(())
 }
 
 /// Adds the namespace of every process; returns how many may not be seen.

@@ -5,9 +5,10 @@ use crate::host::caps::drop_to;
 use crate::host::procfs::NetCounters;
 use crate::host::testns::TestNs;
 use rustix::thread::CapabilitySet;
+use std::io::Read;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 fn inode_of(path: &str) -> u64 {
@@ -77,6 +78,44 @@ fn finds_own_named_and_process() {
     assert_eq!(process.name, None);
     assert_eq!(process.path, PathBuf::from(format!("/proc/{}/ns/net", alone.0.id())));
     assert!(found.windows(2).all(|two| two[0].inode < two[1].inode));
+}
+
+/// As on a host whose mounts do not reach the daemon's: here a process stands for the first one.
+#[test]
+fn finds_what_only_another_process_has_mounted() {
+    let folder = std::env::temp_dir().join(format!("tcpwatch-mounts-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    let point = folder.join("over there");
+    fs::write(&point, "").unwrap();
+    let script = r#"mount --bind /proc/self/ns/net "$0" && echo there && exec sleep 60"#;
+    let mut child = Command::new("unshare")
+        .args(["--mount", "--net", "sh", "-c", script])
+        .arg(&point)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = [0; 6];
+    child.stdout.take().unwrap().read_exact(&mut said).unwrap();
+    let process = format!("/proc/{}", child.id());
+    let inode = inode_of(&format!("{process}/ns/net"));
+
+    assert!(has_other_mounts(&process));
+    assert!(!has_other_mounts("/proc/self") && !has_other_mounts("/proc/0"));
+    let look = |mounts: &Mounts<'_>| {
+        let mut found = BTreeMap::new();
+        add_mounts(mounts, &statat(CWD, OWN, AtFlags::empty()).unwrap(), &mut found).unwrap();
+        found.remove(&inode)
+    };
+    assert_eq!(look(&MOUNTS), None);
+    let (list, root) = (format!("{process}/mountinfo"), format!("{process}/root"));
+    let handle = look(&Mounts { list: &list, root: &root }).unwrap();
+    assert_eq!(handle.name.as_deref(), Some("over there"));
+    assert_eq!(handle.path, PathBuf::from(format!("{root}{}", point.display())));
+    assert_eq!(within(&handle, || inode_of(OF_THREAD)).unwrap(), inode);
+
+    child.kill().unwrap();
+    child.wait().unwrap();
+    fs::remove_dir_all(&folder).unwrap();
 }
 
 #[test]

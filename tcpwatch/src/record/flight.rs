@@ -169,7 +169,8 @@ fn private() -> OpenOptions {
     options
 }
 
-fn make(directory: &Path) -> Result<(), RecordError> {
+/// Makes the directory if there is none.
+pub fn make(directory: &Path) -> Result<(), RecordError> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)

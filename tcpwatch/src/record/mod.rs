@@ -44,6 +44,7 @@ use std::path::{Path, PathBuf};
 
 pub use encode::Encoder;
 pub use files::EXTENSION;
+pub use flight::make as make_directory;
 pub use frame::VERSION;
 pub use item::{Change, Item, Rare, Start};
 pub use reader::{Damage, Entry, Reader, Span};

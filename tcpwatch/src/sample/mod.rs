@@ -17,6 +17,7 @@ use std::time::{Duration, SystemTime};
 use tcpwatch_common::TcpState;
 use tcpwatch_common::cell;
 use tcpwatch_common::host::HostCounters;
+use tcpwatch_common::names::program;
 
 use crate::process::Process;
 pub use counters::NetCounters;
@@ -155,6 +156,12 @@ pub struct ProgramSample {
     pub missed: u64,
 }
 
+/// Transitions that the first of those who count them did not see; another may have.
+pub fn missed(programs: &[ProgramSample]) -> u64 {
+    let first = programs.iter().find(|program| program.name == program::TRANSITION);
+    first.map_or(0, |program| program.missed)
+}
+
 /// The fate of facts told one by one: `seen = delivered + lost + filtered`, once the ring is drained.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RingSample {
@@ -195,9 +202,8 @@ impl Sample {
 
     /// Transitions that happened and were counted by no program.
     pub fn missed_transitions(&self) -> u64 {
-        let missed = |name| self.programs.iter().find(|program| program.name == name).map_or(0, |p| p.missed);
         let recovered = self.host.as_ref().map_or(0, |host| host.nested);
-        missed(tcpwatch_common::names::program::TRANSITION).saturating_sub(recovered)
+        missed(&self.programs).saturating_sub(recovered)
     }
 
     /// Sockets that the last surveys had no group for; `None` if no namespace was surveyed.

@@ -48,7 +48,7 @@ pub(super) async fn scrape(State(app): State<App>) -> Result<impl IntoResponse, 
     // Old figures would look like a host at rest; a failed scrape shows as `up == 0`.
     health::check_fresh(&app, Some(&fresh))?;
     let findings = app.feed.findings().ok_or_else(Failure::no_report)?;
-    let tick_seconds = app.feed.took().map(|took| took.as_secs_f64());
+    let tick_seconds = app.feed.tick().map(|tick| tick.as_secs_f64());
     let pods = app.own.roster.as_ref().map(|roster| {
         let (generation, directory) = roster.latest();
         let running = (generation > 0).then_some(directory.running() as u64);

@@ -71,7 +71,7 @@ impl Server {
             let mut publish = move |publisher: &Publisher| {
                 let report = model.apply(sample());
                 let findings = detectors.apply(&report.sample, &Thresholds::default());
-                publisher.publish(report, findings, Duration::from_millis(3));
+                publisher.publish(report, findings, Some(Duration::from_millis(3)));
             };
             publish(&publisher);
             std::thread::spawn(move || {

@@ -1,5 +1,6 @@
 //! The live kernel: counters of the eBPF programs, held beside the kernel's own.
 
+mod lost;
 mod namespace;
 pub(super) mod sockets;
 mod walks;
@@ -24,7 +25,9 @@ use crate::kernel::{self, Counters, Kernel, Listeners, LoadError, Options, Remot
 use crate::process::Process;
 use crate::sample::{
     Census, NamespaceSample, Plan, ProgramSample, RemoteSample, RingSample, Sample, SocketSample, SourceKind,
+    missed,
 };
+use lost::Lost;
 use walks::Walks;
 
 /// Facts taken out of the ring at one tick.
@@ -48,6 +51,7 @@ pub struct Live {
     census: HashMap<u64, Census>,
     walks: Walks,
     retired: Retired,
+    lost: Lost,
     kernel_memory: Option<u64>,
     processes: Processes,
     /// Numbers of processes that the kernel side tells are those of our `/proc`.
@@ -92,6 +96,7 @@ impl Live {
             census: HashMap::new(),
             walks: Walks::new(Instant::now()),
             retired: Retired::new(options.namespaces, options.retire_after),
+            lost: Lost::default(),
             kernel_memory: kernel::map_memory(),
             processes: Processes::default(),
             sees_host_pids: sees_host_pids(),
@@ -318,8 +323,11 @@ impl Source for Live {
         self.ring.drain(DRAIN_LIMIT, &mut self.on_event);
         let remotes = remotes(self.remotes.read(), self.remotes.clients());
         let processes = self.name_processes(&namespaces, &remotes);
+        // Before those that another program has counted: what is missed by now has been, too, or is lost.
+        let programs = self.programs();
         // After the drain: what is counted as seen by now and not delivered is still in the ring.
-        let host = self.counters.host()?;
+        let mut host = self.counters.host()?;
+        host.nested = self.lost.recovered(missed(&programs), host.nested);
         let names = self.kernel.reset_reasons();
         let reasons = self.counters.reset_reasons(names.len())?;
         Ok(Sample {
@@ -332,7 +340,7 @@ impl Source for Live {
             remotes,
             processes,
             limits,
-            programs: self.programs(),
+            programs,
             lost_fields: self
                 .kernel
                 .lost_fields()

@@ -194,6 +194,62 @@ fn an_upgrade_keeps_what_the_host_has_changed() {
 }
 
 #[test]
+fn what_is_of_others_is_put_aside() {
+    let host = Host::new("others");
+    let program = host.program("tcpwatch", PROGRAM);
+    let (unit, own) = (host.path("etc/systemd/system/tcpwatch.service"), "[Service]\nExecStart=/opt/mine\n");
+    let aside = unit.with_extension("service.orig");
+    fs::write(&unit, own).expect("write it");
+    fs::create_dir_all(host.path("etc/tcpwatch")).expect("make it");
+    fs::write(host.path(CONFIG), "# mine\n").expect("write it");
+    let before = host.tree();
+    let said = host.install(&program, &["--dry-run"]);
+    assert!(said.contains("as /etc/systemd/system/tcpwatch.service.orig"), "{said}");
+    assert_eq!(host.tree(), before, "a dry run changes nothing");
+
+    host.install(&program, &[]);
+    assert!(text(&aside) == own && text(&unit).contains("Type=notify"));
+    let said = host.install(&program, &[]);
+    assert!(!said.contains("orig"), "the second time it is ours: {said}");
+    host.uninstall(&["--purge"]);
+    assert!(text(&aside) == own && !unit.exists());
+    assert!(!host.path(CONFIG).exists(), "--purge takes a configuration that was there before, too");
+
+    // Whose is whose is not guessed at.
+    fs::write(&unit, "another").expect("write it");
+    let install = committed::root().join("deploy/install.sh");
+    let (code, said) = host.run(&install, &["--binary", &program]);
+    assert!(code == Some(1) && said.contains("move one away"), "{said}");
+    let (code, said) = host.run(&committed::root().join("deploy/uninstall.sh"), &[]);
+    assert_eq!(code, Some(0), "what was installed until then is known: {said}");
+    assert_eq!((text(&unit), text(&aside)), ("another".into(), own.into()));
+}
+
+#[test]
+fn what_was_begun_can_be_gone_on_with_and_undone() {
+    let host = Host::new("begun");
+    let program = host.program("tcpwatch", PROGRAM);
+    let before = host.tree();
+    // Manual pages are to be below what is no directory.
+    let in_the_way = host.path("usr/local/share");
+    fs::create_dir_all(&in_the_way).expect("make it");
+    fs::write(in_the_way.join("man"), "").expect("write it");
+    let args = ["--binary", program.as_str()];
+    let install = committed::root().join("deploy/install.sh");
+    let (code, said) = host.run(&install, &args);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(host.path("usr/local/bin/tcpwatch").exists(), "{said}");
+    fs::remove_file(in_the_way.join("man")).expect("remove it");
+
+    let (code, said) = host.run(&install, &args);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(!said.contains("orig"), "{said}");
+    host.uninstall(&[]);
+    fs::remove_dir(&in_the_way).expect("it was there before");
+    assert_eq!(host.tree(), before);
+}
+
+#[test]
 fn it_says_what_is_wrong_before_it_does_anything() {
     let host = Host::new("wrong");
     let program = host.program("tcpwatch", PROGRAM);
@@ -202,6 +258,7 @@ fn it_says_what_is_wrong_before_it_does_anything() {
         (&["--binary", "/no/such/file"][..], "there is no /no/such/file"),
         (&["--binary", "/etc/passwd"], "does not run on this machine"),
         (&["--prefix", "relative"], "has to begin with /"),
+        (&["--binary", program.as_str(), "--prefix", "/opt/my apps"], "may have letters"),
         (&["--binary", program.as_str(), "--start"], "--start needs the system itself"),
         (&["--no-such-option"], "there is no option --no-such-option"),
     ] {
@@ -224,7 +281,9 @@ fn everything_goes_below_another_prefix() {
     assert!(unit.contains("ExecStart=/usr/bin/tcpwatch run "), "{unit}");
     assert!(!unit.contains("/usr/local"), "{unit}");
     let script = host.path("usr/share/tcpwatch/uninstall.sh");
-    let (code, said) = host.run(&script, &["--prefix", "/usr/"]);
-    assert_eq!(code, Some(0), "{said}");
+    let (code, said) = host.run(&script, &["--prefix", "/elsewhere"]);
+    assert_eq!(code, Some(1), "{said}");
+    let (code, said) = host.run(&script, &[]);
+    assert_eq!(code, Some(0), "it knows where it was put: {said}");
     assert_eq!(host.tree(), before);
 }

@@ -6,7 +6,8 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
@@ -53,6 +54,13 @@ impl Engine {
     /// Starts one that keeps everything below `folder`, which must not exist.
     pub fn start(kind: Kind, folder: &Path) -> Result<Self> {
         ensure!(process::is_root(), "{} needs root here", kind.program());
+        let left = host::members(kind.cgroup());
+        ensure!(
+            left.is_empty(),
+            "an earlier run that was killed has left containers of {}, or one is under way: kill {}",
+            kind.program(),
+            left.join(" ")
+        );
         fs::create_dir(folder)
             .with_context(|| format!("cannot create {} (was something left behind?)", folder.display()))?;
         let mut engine = Self { kind, folder: folder.to_owned(), daemon: None };
@@ -73,7 +81,7 @@ impl Engine {
             "--",
             "sh",
             "-c",
-            "ip link set lo up && exec dockerd \"$@\"",
+            "PATH=$PATH:/usr/sbin:/sbin; ip link set lo up && exec dockerd \"$@\"",
             "dockerd",
         ]);
         for (option, name) in [("--data-root", "data"), ("--exec-root", "exec"), ("--pidfile", "pid")] {
@@ -185,35 +193,41 @@ impl Engine {
         Ok(())
     }
 
+    /// Does all of it, whatever fails; the first failure is told.
     fn end(&mut self) -> Result<()> {
         if !self.folder.exists() {
             return Ok(());
         }
-        if self.kind == Kind::Podman || self.daemon.is_some() {
-            let containers = self.tell(&["ps", "--all", "--quiet", "--no-trunc"])?;
-            let ids: Vec<&str> = containers.split_whitespace().collect();
-            if !ids.is_empty() {
-                self.remove(&ids)?;
-            }
-        }
-        if let Some(mut daemon) = self.daemon.take() {
-            host::terminate(&daemon)?;
-            let ended = host::wait("the docker daemon ends", PATIENCE, || {
-                daemon.try_wait().context("cannot wait for the docker daemon")
-            });
-            if ended.is_err() {
-                daemon.kill().context("cannot kill the docker daemon")?;
-                daemon.wait().context("cannot wait for the docker daemon")?;
-            }
-        }
-        // Podman mounts its storage over itself; it is taken away again from the innermost.
-        for mount in host::mounts_below(&self.folder)?.iter().rev() {
-            process::output(Command::new("umount").arg(mount))?;
-        }
+        let removed = self.remove_all();
+        let ended = self.daemon.take().map_or(Ok(()), end_daemon);
+        removed.and(ended)?;
+        host::unmount_below(&self.folder)?;
         fs::remove_dir_all(&self.folder)
             .with_context(|| format!("cannot remove {}", self.folder.display()))?;
         host::remove_cgroups(self.kind.cgroup())
     }
+
+    fn remove_all(&self) -> Result<()> {
+        if self.kind == Kind::Docker && self.daemon.is_none() {
+            return Ok(());
+        }
+        let containers = self.tell(&["ps", "--all", "--quiet", "--no-trunc"])?;
+        let ids: Vec<&str> = containers.split_whitespace().collect();
+        if ids.is_empty() { Ok(()) } else { self.remove(&ids) }
+    }
+}
+
+fn end_daemon(mut daemon: Child) -> Result<()> {
+    host::terminate(&daemon)?;
+    let begin = Instant::now();
+    while begin.elapsed() < PATIENCE {
+        if daemon.try_wait().context("cannot wait for the docker daemon")?.is_some() {
+            return Ok(());
+        }
+        sleep(Duration::from_millis(100));
+    }
+    daemon.kill().context("cannot kill the docker daemon")?;
+    daemon.wait().map(drop).context("cannot wait for the docker daemon")
 }
 
 impl Drop for Engine {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::process;
+use crate::{interrupt, process};
 
 const PAUSE: Duration = Duration::from_millis(100);
 const CGROUPS: &str = "/sys/fs/cgroup";
@@ -20,6 +20,7 @@ pub fn wait<T>(what: &str, patience: Duration, mut look: impl FnMut() -> Result<
         if let Some(found) = look().with_context(|| format!("while waiting: {what}"))? {
             return Ok(found);
         }
+        interrupt::check()?;
         if Instant::now() >= deadline {
             bail!("waited {} s in vain: {what}", patience.as_secs());
         }
@@ -40,6 +41,14 @@ pub fn mounts_below(folder: &Path) -> Result<Vec<String>> {
     Ok(points.filter(|point| Path::new(point).starts_with(folder)).map(str::to_owned).collect())
 }
 
+/// Takes away all that is mounted below `folder`, from the innermost on: podman mounts its storage over itself.
+pub fn unmount_below(folder: &Path) -> Result<()> {
+    for mount in mounts_below(folder)?.iter().rev() {
+        process::output(Command::new("umount").arg(mount))?;
+    }
+    Ok(())
+}
+
 /// The cgroups of this name: in version 1 there is one for each controller.
 pub fn cgroups(name: &str) -> Vec<PathBuf> {
     let hierarchies = fs::read_dir(CGROUPS).into_iter().flatten().flatten().map(|entry| entry.path());
@@ -49,6 +58,21 @@ pub fn cgroups(name: &str) -> Vec<PathBuf> {
     found.sort();
     found.dedup();
     found
+}
+
+/// The processes in the cgroups of this name, and in those inside.
+pub fn members(name: &str) -> Vec<String> {
+    let mut members = Vec::new();
+    let mut waiting = cgroups(name);
+    while let Some(group) = waiting.pop() {
+        let text = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+        members.extend(text.lines().map(str::to_owned));
+        let inside = fs::read_dir(&group).into_iter().flatten().flatten().map(|entry| entry.path());
+        waiting.extend(inside.filter(|path| path.is_dir()));
+    }
+    members.sort();
+    members.dedup();
+    members
 }
 
 /// Removes the cgroups of this name, with those inside.

@@ -5,7 +5,7 @@
 
 mod checks;
 pub mod engine;
-mod host;
+pub mod host;
 pub mod leak;
 pub mod watch;
 
@@ -19,7 +19,7 @@ use engine::{Engine, Kind};
 use watch::Watch;
 
 use crate::project::Project;
-use crate::{image, packages, process};
+use crate::{image, interrupt, packages, process};
 
 /// How long anything may take: to load the programs on a busy machine takes seconds.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -37,12 +37,14 @@ pub fn command(project: &Project) -> Result<()> {
     }
     let myself = std::env::current_exe().context("find this program")?;
     let mut again = process::as_root("env")?;
-    again.arg(format!("CARGO_TARGET_DIR={}", project.target.display())).arg(myself);
+    again.arg(format!("CARGO_TARGET_DIR={}", project.target.display()));
+    again.arg(format!("CARGO_MANIFEST_DIR={}", project.root.join("xtask").display())).arg(myself);
     process::run(again.arg("container").args([image, leak]))
 }
 
 /// Runs what was built, under each engine.
 pub fn check(project: &Project, image: &Path, leak: &Path) -> Result<()> {
+    interrupt::catch()?;
     for kind in [Kind::Podman, Kind::Docker] {
         let begin = Instant::now();
         // Paths of sockets have to be short.

@@ -10,6 +10,7 @@ use std::process::{Command, ExitStatus};
 
 use anyhow::{Context as _, Result, ensure};
 
+use crate::container::host;
 use crate::process;
 use crate::project::Project;
 
@@ -46,6 +47,8 @@ pub fn raise_loopback() -> Result<()> {
 pub fn folder(project: &Project) -> Result<PathBuf> {
     let folder = project.target.join("demo");
     if folder.exists() {
+        // One that was killed leaves the storage of its containers mounted.
+        host::unmount_below(&folder)?;
         fs::remove_dir_all(&folder).with_context(|| format!("cannot empty {}", folder.display()))?;
     }
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;

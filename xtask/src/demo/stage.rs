@@ -3,19 +3,16 @@
 
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::cast::Part;
 use super::{place, webhook};
-use crate::process;
 use crate::project::Project;
+use crate::{interrupt, process};
 
 pub const DAEMON: u16 = 9717;
 pub const PROMETHEUS: u16 = 9090;
@@ -37,24 +34,19 @@ pub struct Stage<'a> {
     pub folder: PathBuf,
     pub binary: PathBuf,
     alerts: Receiver<Value>,
-    /// Somebody wants it to end: then everything is cleared away first.
-    is_over: Arc<AtomicBool>,
     begin: Instant,
 }
 
 impl<'a> Stage<'a> {
     pub fn new(project: &'a Project) -> Result<Self> {
-        let is_over = Arc::new(AtomicBool::new(false));
-        for signal in [SIGINT, SIGTERM] {
-            signal_hook::flag::register(signal, Arc::clone(&is_over)).context("cannot listen for signals")?;
-        }
+        // Everything is cleared away, whoever ends it.
+        interrupt::catch()?;
         place::raise_loopback()?;
         Ok(Self {
             project,
             folder: place::folder(project)?,
             binary: project.target.join("dist/tcpwatch"),
             alerts: webhook::listen(WEBHOOK)?,
-            is_over,
             begin: Instant::now(),
         })
     }
@@ -67,7 +59,7 @@ impl<'a> Stage<'a> {
     pub fn alert(&self, within: Duration) -> Result<Option<Value>> {
         let begin = Instant::now();
         while let Some(left) = within.checked_sub(begin.elapsed()) {
-            ensure!(!self.is_over.load(Ordering::Relaxed), "it was told to end");
+            interrupt::check()?;
             match self.alerts.recv_timeout(left.min(MOMENT)) {
                 Ok(alert) => return Ok(Some(alert)),
                 Err(RecvTimeoutError::Timeout) => {}

@@ -144,6 +144,7 @@ fn shell(example: &str, ns: &Netns, directory: &Directory) -> Command {
     // Recordings of this host are none of a test's business.
     command.current_dir(&directory.0).env("STATE_DIRECTORY", &directory.0);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    process::interruptible(&mut command);
     command
 }
 

@@ -81,11 +81,15 @@ fn a_service_manager_is_told() {
     fs::write(&config, "wrong").expect("write a file");
     daemon.running.signal(Signal::HUP);
     manager.told("RELOADING=1");
-    let told = manager.told("READY=1");
+    assert_eq!(manager.told("READY=1"), "READY=1");
+    let told = manager.told("STATUS=");
     assert!(
-        told.contains("\nSTATUS=the configuration file ") && told.ends_with("the old configuration stays"),
+        told.contains("; the configuration file ") && told.contains("; the old configuration stays"),
         "{told}"
     );
+    fs::write(&config, "[findings]\nclose_after = \"12s\"\n").expect("write a file");
+    daemon.running.signal(Signal::HUP);
+    while manager.told("STATUS=watching through eBPF").contains("configuration") {}
 
     daemon.stop(Signal::TERM);
     assert_eq!(manager.told("STOPPING=1"), "STOPPING=1\nSTATUS=stopping");
