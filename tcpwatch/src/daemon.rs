@@ -25,7 +25,7 @@ use crate::config::Config;
 use crate::detect::{self, Detectors, Findings};
 use crate::feed::{Feed, Publisher, Wake, feed};
 use crate::finding::Finding;
-use crate::host::{caps, process};
+use crate::host::{caps, owner, process};
 use crate::kernel::{LoadError, Options};
 use crate::model::Model;
 use crate::pods;
@@ -176,6 +176,9 @@ fn open(
 }
 
 fn log_losses(live: &Live) {
+    if !owner::sees_host_pids() {
+        log::warn!("{}", owner::FOREIGN_PIDS);
+    }
     for program in live.kernel().programs() {
         if let (Some(error), Some(lost)) = (&program.error, program.lost) {
             log::warn!("the program {} does not run, which loses {lost}: {error}", program.name);

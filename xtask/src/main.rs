@@ -47,7 +47,7 @@ Usage: cargo xtask <COMMAND>
   kubernetes      check the Helm chart and the manifests with Helm and the schemas of Kubernetes
   systemd [SUITE…]  install, run, upgrade and remove tcpwatch under a real systemd, under QEMU
   tidy            check the rules between the modules, the links and the metric names
-  ci              all the checks above, and what cargo checks: the gate
+  ci              the gate: those of the above that say whether all is well, but `systemd`, and what cargo checks
 
 Examples:
   cargo xtask test                    everything

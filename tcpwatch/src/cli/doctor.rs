@@ -11,7 +11,7 @@ use super::Outcome;
 use super::kubernetes::KubernetesArgs;
 use crate::causes::causes;
 use crate::host::privileges::{self, Privilege};
-use crate::host::{caps, kernel_release, netns};
+use crate::host::{caps, kernel_release, netns, owner};
 use crate::kernel::{Kernel, Options};
 use crate::pods::{self, Patience};
 use crate::view::checkup::{Checkup, Kubernetes, LostField, LostPrivilege, Program};
@@ -52,6 +52,7 @@ pub(super) fn doctor(args: &DoctorArgs) -> Result<Outcome> {
     let lost = checkup.programs.iter().any(|program| program.error.is_some())
         || !checkup.lost_fields.is_empty()
         || !checkup.lost_privileges.is_empty()
+        || !checkup.host_pids
         || checkup.kubernetes.as_ref().is_some_and(without_pods);
     Ok(if lost { Outcome::Findings } else { Outcome::Fine })
 }
@@ -72,6 +73,7 @@ fn examine() -> Result<Checkup> {
         lost_fields: Vec::new(),
         namespaces: found.namespaces.len(),
         hidden_processes: found.unreadable,
+        host_pids: owner::sees_host_pids(),
         kubernetes: None,
         advice: Vec::new(),
     };
@@ -146,6 +148,9 @@ fn print(out: &mut impl Write, checkup: &Checkup) -> io::Result<()> {
         if let (Some(error), Some(lost)) = (&program.error, program.lost) {
             writeln!(out, "       lost: {lost}\n       why:  {}", error.lines().next().unwrap_or(""))?;
         }
+    }
+    if !checkup.host_pids {
+        writeln!(out, "  LOST owners: {}", owner::FOREIGN_PIDS)?;
     }
     for LostPrivilege { needs, lost } in &checkup.lost_privileges {
         let sets: Vec<String> = needs.iter().map(|set| set.join(" and ")).collect();

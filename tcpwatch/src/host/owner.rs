@@ -22,6 +22,11 @@ pub fn sees_host_pids() -> bool {
     fs::read_link("/proc/self/ns/pid").is_ok_and(|link| link.as_os_str() == INITIAL_PID_NAMESPACE)
 }
 
+/// What is lost without them, and why.
+pub const FOREIGN_PIDS: &str = "process numbers here are not the kernel's, as this is not the host's first pid namespace: \
+    owners have no names, nor have pods. In a container it takes the host's pid namespace; where nodes are containers \
+    themselves (kind, k3d) there is none";
+
 /// The part of `/proc/PID/stat` that says which process it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Stat {

@@ -74,7 +74,7 @@ pub enum LoadError {
 
 pub(super) const HINT: &str = "it takes root, or CAP_BPF and CAP_PERFMON (CAP_SYS_ADMIN before Linux 5.8), \
     in a container a filter of system calls that lets bpf through (old engines ask for CAP_SYS_ADMIN), \
-    and on kernels before 5.11 a memlock limit that can be raised";
+    and on kernels before 5.11 a high memlock limit, or CAP_SYS_RESOURCE to raise it";
 
 /// The running programs and their maps.
 pub struct Kernel {

@@ -28,12 +28,29 @@ pub struct Options {
 }
 
 /// Which versions of the pods a list may show.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Fresh {
     /// Any: the API answers out of its memory, where pods are kept by node. So do the kubelets ask.
     Any,
-    /// The latest: what it had in memory was too old to go on from.
+    /// None older than this one, which it no longer goes on from. Also out of its memory: after the API was started
+    /// anew all nodes ask at once.
+    Since(String),
+    /// The latest: what it has in memory is too old to go on from. It looks through all pods of the cluster for that.
     Latest,
+}
+
+impl Fresh {
+    /// In terms of the API. Out of its memory it gives all at once, and with a limit some versions would not take it
+    /// from there.
+    fn query(&self) -> String {
+        match self {
+            Self::Any => format!("&limit={PAGE}&resourceVersion=0"),
+            Self::Since(version) => {
+                format!("&resourceVersion={}&resourceVersionMatch=NotOlderThan", escaped(version))
+            }
+            Self::Latest => format!("&limit={PAGE}"),
+        }
+    }
 }
 
 /// Follows the pods of the node for ever.
@@ -59,7 +76,7 @@ pub async fn follow(options: Options, roster: Roster) -> Infallible {
 /// Asks once for the pods of the node, and says where and how many run.
 pub async fn probe(options: &Options) -> Result<(String, usize), Trouble> {
     let server = Server::find(options.kubeconfig.as_deref()).await?;
-    let (entries, _) = list(&server, options, Fresh::Any).await?;
+    let (entries, _) = list(&server, options, &Fresh::Any).await?;
     Ok((server.address, entries.iter().filter(|entry| !entry.gone).count()))
 }
 
@@ -94,7 +111,7 @@ impl Watcher {
 
     /// All pods of the node; the version of the list.
     async fn list(&mut self, server: &Server) -> Result<String, Trouble> {
-        let (entries, version) = list(server, &self.options, self.fresh).await?;
+        let (entries, version) = list(server, &self.options, &self.fresh).await?;
         let running = entries.iter().filter(|entry| !entry.gone).count();
         log::debug!("{running} pods run on the node {}", self.options.node);
         self.book.replace(entries, Instant::now());
@@ -187,22 +204,36 @@ impl Watcher {
         self.fresh = Fresh::Any;
     }
 
+    /// What is known is too old to go on from. The second time in a row it is what the list gave.
+    fn begin_anew(&mut self) {
+        self.fresh = match (self.version.take(), &self.fresh) {
+            (Some(version), Fresh::Any) => Fresh::Since(version),
+            _ => Fresh::Latest,
+        };
+    }
+
     /// Tells what went wrong, and how long to wait.
     fn note(&mut self, trouble: &Trouble) -> Duration {
         match trouble {
-            Trouble::Expired => (self.version, self.fresh) = (None, Fresh::Latest),
-            // Who we are may be read anew.
+            Trouble::Expired => self.begin_anew(),
+            // It has not come as far as that yet.
+            Trouble::Busy { code: 504, .. } if matches!(self.fresh, Fresh::Since(_)) => {
+                self.fresh = Fresh::Latest;
+            }
+            // Who we are, and where it is, may be read anew.
+            Trouble::Unreachable { .. } => self.server = None,
             trouble if trouble.is_lasting() => self.server = None,
             // What was told last may not be what was meant.
             Trouble::Nonsense(_) => self.version = None,
             _ => {}
         }
         let wait = self.pace.wait(trouble);
-        if trouble.is_ordinary() {
+        let before = self.roster.status();
+        // As long as pods are not known it is told why.
+        if trouble.is_ordinary() && before.up {
             log::debug!("{trouble}; asking again");
             return wait;
         }
-        let before = self.roster.status();
         let text = trouble.to_string();
         // Said once, not at each try.
         if before.up || before.error.as_ref().is_none_or(|(_, said)| *said != text) {
@@ -224,15 +255,15 @@ impl Watcher {
 async fn list(
     server: &Server,
     options: &Options,
-    fresh: Fresh,
+    fresh: &Fresh,
 ) -> Result<(Vec<crate::roster::Entry>, String), Trouble> {
     let Options { node, patience, .. } = options;
-    let first = if fresh == Fresh::Any { "&resourceVersion=0" } else { "" };
     let (mut entries, mut next) = (Vec::new(), None::<String>);
     loop {
-        let from =
-            next.take().map_or_else(|| first.to_owned(), |next| format!("&continue={}", escaped(&next)));
-        let path = format!("{}&limit={PAGE}{from}", pods_of(node));
+        let from = next
+            .take()
+            .map_or_else(|| fresh.query(), |next| format!("&limit={PAGE}&continue={}", escaped(&next)));
+        let path = format!("{}{from}", pods_of(node));
         let text = server.get(&path, patience.answer).await?.whole(patience.answer).await?;
         let page = wire::page(&text, node)?;
         entries.extend(page.pods);

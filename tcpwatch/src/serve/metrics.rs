@@ -31,6 +31,7 @@ use super::{App, PodsKnown, SelfUsage, health};
 use crate::config::Budget;
 use crate::detect::Findings;
 use crate::model::Report;
+use crate::sample::SourceKind;
 use family::Family;
 use ledger::Ledger;
 use room::Subjects;
@@ -92,7 +93,10 @@ fn families(
     let mut families = Vec::new();
     sockets::add(&mut families, report);
     segments::add(&mut families, &report.sample);
-    families.extend([listeners::unattributed(ledger, &report.listeners), findings::total(findings)]);
+    families.push(listeners::unattributed(ledger, &report.listeners));
+    // Without eBPF nothing is looked for, and that is not the same as nothing found.
+    let looks = report.sample.source == SourceKind::Ebpf;
+    families.extend(looks.then(|| findings::total(findings)));
     trust::add(&mut families, report);
     own::add(&mut families, &report.sample, usage);
 
@@ -106,7 +110,7 @@ fn families(
     let fixed = families.iter().map(Family::series).sum::<usize>() + findings::NONE + own::OF_PAGE;
     let shown = subjects.shown(budget, fixed);
     families.extend(owners.map(|owners| workloads::sockets(owners, shown.owners)));
-    families.push(findings::active(found, shown.findings));
+    families.extend(looks.then(|| findings::active(found, shown.findings)));
     let rows = listeners::rows(ledger, &report.listeners, shown.listeners);
     listeners::add(&mut families, &rows);
     if segments::counts_synacks(&report.sample) {

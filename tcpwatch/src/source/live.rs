@@ -19,7 +19,7 @@ use super::settings::{Settings, limits};
 use super::survey::Surveyor;
 use super::{Source, SourceError};
 use crate::host::netns::{NetnsHandle, within};
-use crate::host::owner::sees_host_pids;
+use crate::host::owner::{FOREIGN_PIDS, sees_host_pids};
 use crate::host::processes::Processes;
 use crate::kernel::{self, Counters, Kernel, Listeners, LoadError, Options, Remotes, Ring};
 use crate::process::Process;
@@ -319,6 +319,7 @@ impl Source for Live {
         let own = namespaces.iter().find(|namespace| namespace.is_own);
         let limits = limits(own.and_then(|own| own.counters.as_ref()));
         problems.extend(self.namespaces.hidden());
+        problems.extend((!self.sees_host_pids).then(|| FOREIGN_PIDS.to_owned()));
         self.kernel.flush_log();
         self.ring.drain(DRAIN_LIMIT, &mut self.on_event);
         let remotes = remotes(self.remotes.read(), self.remotes.clients());

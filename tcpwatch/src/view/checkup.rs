@@ -17,6 +17,8 @@ pub struct Checkup {
     pub namespaces: usize,
     /// Processes whose network namespace may not be seen.
     pub hidden_processes: usize,
+    /// Whether process numbers here are the kernel's; without that owners have no names.
+    pub host_pids: bool,
     /// Whether the cluster tells of the pods of this node; `null` outside of one.
     pub kubernetes: Option<Kubernetes>,
     /// What to do about what is lost.

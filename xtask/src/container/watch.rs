@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -35,21 +36,17 @@ impl<'a> Watch<'a> {
         configuration: &str,
         args: &[&str],
     ) -> Result<Self> {
-        for mounted in ["run", "state"] {
+        for mounted in ["run", "state", "etc"] {
             let mounted = folder.join(mounted);
             fs::create_dir_all(&mounted).with_context(|| format!("cannot create {}", mounted.display()))?;
         }
-        let file = folder.join("tcpwatch.toml");
+        let file = folder.join("etc/tcpwatch.toml");
         fs::write(&file, configuration).with_context(|| format!("cannot write {}", file.display()))?;
-        let mounts = [
-            ("run", "/run/tcpwatch"),
-            ("state", "/var/lib/tcpwatch"),
-            ("tcpwatch.toml", "/etc/tcpwatch.toml:ro"),
-        ]
-        .map(|(from, to)| format!("--volume={}:{to}", folder.join(from).display()));
+        let mounts = [("run", "/run/tcpwatch"), ("state", "/var/lib/tcpwatch"), ("etc", "/etc/tcpwatch:ro")]
+            .map(|(from, to)| format!("--volume={}:{to}", folder.join(from).display()));
         let capabilities = CAPABILITIES.map(|(_, option)| option);
         let options = [&OPTIONS[..], &capabilities, &mounts.each_ref().map(String::as_str)].concat();
-        let args = [&["run", "--config", "/etc/tcpwatch.toml"], args].concat();
+        let args = [&["run", "--config", "/etc/tcpwatch/tcpwatch.toml"], args].concat();
         let container = engine.run(image, &options, &args)?;
         let watch = Self { container, socket: folder.join("run/tcpwatch.sock") };
         let ready =
@@ -61,7 +58,11 @@ impl<'a> Watch<'a> {
     /// The body of the answer to a GET, through the socket.
     pub fn get(&self, path: &str) -> Result<String> {
         let what = || format!("cannot ask {} for {path}", self.socket.display());
-        let mut stream = UnixStream::connect(&self.socket).with_context(what)?;
+        // A socket's path may have a hundred bytes, and the project be anywhere.
+        let folder = self.socket.parent().unwrap_or(&self.socket);
+        let folder = fs::File::open(folder).with_context(what)?;
+        let short = format!("/proc/self/fd/{}/tcpwatch.sock", folder.as_raw_fd());
+        let mut stream = UnixStream::connect(short).with_context(what)?;
         stream.set_read_timeout(Some(Duration::from_secs(20))).with_context(what)?;
         write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").with_context(what)?;
         let mut answer = String::new();

@@ -38,6 +38,19 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end }}
 
+{{- /* Room for maxSize, which the daemon keeps to, and for what the file system takes beside it. */}}
+{{- define "tcpwatch.recordLimit" -}}
+{{- $size := .maxSize | toString }}
+{{- if not (kindIs "string" .maxSize) }}{{ $size = .maxSize | int64 | toString }}{{ end }}
+{{- $number := regexFind "^[0-9]+" $size | int64 }}
+{{- if .sizeLimit }}{{ .sizeLimit }}
+{{- else if hasSuffix "GiB" $size }}{{ mul $number 1280 }}Mi
+{{- else if hasSuffix "MiB" $size }}{{ mul $number 1280 }}Ki
+{{- else if hasSuffix "KiB" $size }}{{ mul $number 1280 }}
+{{- else }}{{ div (mul $number 5) 4 }}
+{{- end }}
+{{- end }}
+
 {{- /* The configuration file. JSON of a number, of text and of true is TOML, too. */}}
 {{- define "tcpwatch.config" -}}
 # Made by the chart; `tcpwatch run --print-config` tells every option. What changes here is taken over within a minute or two.

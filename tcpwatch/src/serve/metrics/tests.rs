@@ -286,8 +286,6 @@ fn without_ebpf_only_the_states_are_known() {
         .collect();
     let known = [
         "build_info",
-        "finding_active",
-        "findings_total",
         "namespaces",
         "namespaces_incomplete",
         "series",

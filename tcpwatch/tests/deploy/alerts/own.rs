@@ -189,7 +189,7 @@ fn lacks_room() -> Alert {
                4,096, which is a fixed limit.",
     }
     .alert(
-        on("tcpwatch lacks room (").with("reason", "").and(") at ").label("instance"),
+        Text::new("tcpwatch lacks room (").label("reason").and(") at ").label("instance"),
         fires_at(
             STEP + 300,
             "",
@@ -208,11 +208,12 @@ fn drifts() -> Alert {
     };
     Own {
         name: "TcpwatchDrifts",
-        expr: "tcpwatch_reconciliation_drift != 0 and changes(tcpwatch_reconciliation_drift[15m]) > 0",
+        // What a network namespace that has ended takes with it is a fall, and nothing new.
+        expr: "tcpwatch_reconciliation_drift > min_over_time(tcpwatch_reconciliation_drift[15m])",
         hold: 300,
         severity: WARNING,
-        means: "The kernel's own counter and tcpwatch's transitions differ, and the difference has changed within the \
-                last 15 minutes",
+        means: "The kernel's own counter and tcpwatch's transitions differ, and by more than within the last 15 minutes \
+                before",
         todo: "`tcpwatch explain trust` on the host; /api/v1/status says what is known to make each counter differ.",
     }
     .alert(
@@ -225,6 +226,7 @@ fn drifts() -> Alert {
                 drift("db1:9717", "EstabResets", "3x70"),
                 drift("db1:9717", "ActiveOpens", "0x10 2 0x60"),
                 drift("db1:9717", "CurrEstab", "0x70"),
+                drift("db1:9717", "AttemptFails", "5x10 3x60"),
             ],
         ),
     )
@@ -281,8 +283,8 @@ fn long_ticks() -> Alert {
         expr: "avg_over_time(tcpwatch_self_tick_seconds[5m]) > 0.5",
         hold: 300,
         severity: WARNING,
-        means: "Each look at the host takes more than half a second, where by default one is due every second: findings come late, \
-                and tcpwatch needs half a processor",
+        means: "Each look at the host takes more than half a second, where by default one is due every second: findings \
+                come late, and tcpwatch needs half a processor",
         todo: "a longer --tick; /api/v1/status tells of very many namespaces, listeners or sockets.",
     }
     .alert(

@@ -175,9 +175,13 @@ fn dropped() -> Vec<Panel> {
         )
         .unit(Unit::PerSecond)
         .worry("when it is the larger part of all drops."),
-        Panel::stacked("Findings about listeners", "Open findings that name one of these listeners.")
+        Panel::stacked(
+            "Findings about listeners",
+            "Open findings that name one of these listeners, in whatever network namespace.",
+        )
             .of(
-                "sum by (kind) (tcpwatch_finding_active{HOST, listen_addr=~\"$listen_addr\", \
+                "sum by (kind) (tcpwatch_finding_active{HOST, namespace=~\"$namespace\", pod=~\"$pod\", \
+                 process=~\"$process\", listen_addr=~\"$listen_addr\", \
                  kind=~\"accept_queue_overflow|syn_queue_overflow|syn_flood\"})",
                 "{{kind}}",
             )

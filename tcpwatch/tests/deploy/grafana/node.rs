@@ -235,8 +235,8 @@ fn who() -> Vec<Panel> {
         Panel::bars("Fullest accept queues", "The listeners whose accept queues are the fullest now.")
             .of(
                 &format!(
-                    "topk(10, sum by (instance, {OWNER}, listen_addr) (tcpwatch_listener_accept_queue_length{{HOST, listen_addr!=\"other\"}}) / \
-                     sum by (instance, {OWNER}, listen_addr) (tcpwatch_listener_accept_queue_limit{{HOST, listen_addr!=\"other\"}} + 1))"
+                    "topk(10, sum by (instance, {OWNER}, listen_addr, netns) (tcpwatch_listener_accept_queue_length{{HOST, listen_addr!=\"other\"}}) / \
+                     sum by (instance, {OWNER}, listen_addr, netns) (tcpwatch_listener_accept_queue_limit{{HOST, listen_addr!=\"other\"}} + 1))"
                 ),
                 "{{process}} {{listen_addr}} {{pod}}",
             )

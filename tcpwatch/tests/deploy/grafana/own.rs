@@ -48,7 +48,7 @@ fn there() -> Vec<Panel> {
             "sum(tcpwatch_namespaces_incomplete{HOST})",
         )
         .odd(1.0, 100.0),
-        Panel::table("Versions", "Which tcpwatch runs where, and what it gets its numbers from.")
+        Panel::table("Versions", "Which tcpwatch runs where.")
             .column("hosts", Unit::Count, None, "count by (instance, version) (tcpwatch_build_info{HOST})")
             .size(12, 7),
         Panel::table("eBPF programs", "On how many hosts the kernel refused the program.")

@@ -26,8 +26,8 @@ fn now() -> Vec<Panel> {
     vec![
         Panel::table(
             "Owners",
-            "Sockets by owner and state, as they were at the last walk over all sockets (some ten seconds ago at \
-             most). `other` is the sum of those with few sockets, `kernel` has what nobody owns any more.",
+            "Sockets by owner and state, as they were at the last walk over all sockets: some ten seconds ago, or longer \
+             where there are very many. `other` is the sum of those with few sockets, `kernel` has what nobody owns any more.",
         )
         .column("established", Unit::Count, None, &state("established"))
         .column("close_wait", Unit::Count, None, &state("close_wait"))
@@ -89,12 +89,17 @@ fn over_time() -> Vec<Panel> {
 
 fn trouble() -> Vec<Panel> {
     let owned = "instance=~\"$instance\",namespace=~\"$namespace\",workload=~\"$workload\",pod=~\"$pod\",process=~\"$process\"";
+    // Containers may all listen on the same address: the namespace tells them apart.
+    let each = |metric: &str| {
+        format!("sum by (instance, {OWNER}, listen_addr, netns) ({metric}{{{owned},listen_addr!=\"other\"}})")
+    };
     vec![
         Panel::lines("Accept queues", "Share of the accept queue in use, of the listeners of these owners.")
             .of(
                 &format!(
-                    "topk(10, sum by (instance, listen_addr, process, pod) (tcpwatch_listener_accept_queue_length{{{owned}}}) / \
-                     (sum by (instance, listen_addr, process, pod) (tcpwatch_listener_accept_queue_limit{{{owned}}}) + 1))"
+                    "topk(10, {} / ({} + 1))",
+                    each("tcpwatch_listener_accept_queue_length"),
+                    each("tcpwatch_listener_accept_queue_limit")
                 ),
                 "{{process}} {{listen_addr}} {{pod}}",
             )

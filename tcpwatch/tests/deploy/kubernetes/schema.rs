@@ -24,9 +24,9 @@ fn number(low: u64, high: u64) -> Value {
 }
 
 /// The daemon's default where there is none.
-fn or_null(mut number: Value) -> Value {
-    number["type"] = json!(["integer", "null"]);
-    number
+fn or_null(mut value: Value) -> Value {
+    value["type"] = json!([value["type"], "null"]);
+    value
 }
 
 fn schema() -> Value {
@@ -78,7 +78,7 @@ fn schema() -> Value {
         "config": options(),
         "record": only(json!({
             "enabled": flag(), "maxSize": {"anyOf": [number(1 << 20, 1 << 50), text("^[0-9]+ ?[KMG]iB$")]},
-            "volume": one_of(&["emptyDir", "hostPath"]), "sizeLimit": text("^[0-9]+([KMGT]i?)?$"),
+            "volume": one_of(&["emptyDir", "hostPath"]), "sizeLimit": text("^([0-9]+([KMGT]i?)?)?$"),
             "hostPath": text("^/"),
         })),
         "kubernetes": only(json!({"enabled": flag()})),
@@ -89,7 +89,7 @@ fn schema() -> Value {
             "enabled": flag(), "labels": texts(), "interval": duration(), "scrapeTimeout": duration(),
         })),
         "prometheusRule": only(json!({"enabled": flag(), "labels": texts()})),
-        "livenessProbe": probe(), "readinessProbe": probe(),
+        "livenessProbe": or_null(probe()), "readinessProbe": or_null(probe()),
         "podLabels": texts(), "podAnnotations": texts(),
         "extraArgs": {"type": "array", "items": text("^-")}, "extraEnv": maps(),
         // What Helm gives to every chart.

@@ -68,10 +68,15 @@ fn recordings_have_room_in_their_volume() {
         assert_eq!(rendered.args().contains(&"--no-record"), size.is_none(), "{}", rendered.file);
         let Some((volume, size)) = volume.zip(size) else { continue };
         let bytes = |text: &str| -> u64 {
-            let digits =
-                text.trim_matches('"').trim_end_matches('B').trim_end_matches("Mi").trim_end_matches("Gi");
-            let number: u64 = digits.parse().expect("a number");
-            number << if text.contains("Gi") { 30 } else { 20 }
+            let text = text.trim_matches('"').trim_end_matches('B');
+            let digits = text.trim_end_matches(|unit: char| unit.is_alphabetic());
+            let shift = match &text[digits.len()..] {
+                "Ki" => 10,
+                "Mi" => 20,
+                "Gi" => 30,
+                unit => panic!("{unit} in {text}"),
+            };
+            digits.parse::<u64>().expect("a number") << shift
         };
         if let Some(limit) = volume["emptyDir"]["sizeLimit"].as_str() {
             // The kubelet evicts a pod that has more, and counts what file systems take besides.

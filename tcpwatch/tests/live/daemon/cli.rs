@@ -1,6 +1,7 @@
 //! The commands beside `run`.
 
 use std::net::{TcpListener, TcpStream};
+use std::process::Command;
 
 use serde_json::Value;
 use tcpwatch::kernel::PROGRAMS;
@@ -86,6 +87,24 @@ fn doctor_lists_every_program() {
     let any = |list: &str| checkup[list].as_array().is_some_and(|lost| !lost.is_empty());
     let is_lost = is_lost || any("lost_fields") || any("lost_privileges");
     assert_eq!(ended.status.code(), Some(i32::from(is_lost)), "{checkup:#}");
+}
+
+/// As where the nodes of a cluster are containers themselves.
+#[test]
+fn doctor_says_when_process_numbers_are_not_the_kernels() {
+    if !process::is_there() {
+        return;
+    }
+    let doctor = |format: &[&str]| {
+        let apart = ["--pid", "--fork", "--mount-proc", process::BINARY, "doctor"];
+        Command::new("unshare").args(apart).args(format).output().expect("unshare")
+    };
+    let ended = doctor(&["--json"]);
+    assert_eq!(ended.status.code(), Some(1), "something is lost: {ended:?}");
+    assert_eq!(json(&ended)["host_pids"], false);
+    let said = doctor(&[]);
+    assert!(String::from_utf8_lossy(&said.stdout).contains("LOST owners: process numbers here"), "{said:?}");
+    assert_eq!(json(&output(&["doctor", "--json"]))["host_pids"], true);
 }
 
 #[test]

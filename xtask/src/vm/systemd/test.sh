@@ -49,9 +49,6 @@ note "$(systemctl --version | head -n 1), Linux $(uname -r), up after $(cut -d .
 mkdir -p -m 700 /var/lib/private /var/cache/private /var/log/private
 mkdir -p /etc/systemd/system/multi-user.target.wants /usr/local/bin /usr/local/share
 tree >/run/before
-# The newest iproute2 makes its first namespace in a way that services which run already do not see (docs/install.md).
-ip netns add early
-
 systemd-analyze verify --man=no deploy/systemd/$UNIT 2>&1 | grep -v 'bin/tcpwatch is not executable' && fail "verify complains"
 note "$(systemd-analyze security --offline=true --no-pager deploy/systemd/$UNIT 2>&1 | grep -i 'overall exposure')"
 
