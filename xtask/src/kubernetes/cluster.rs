@@ -2,13 +2,16 @@
 //!
 //! Nothing of it is left behind: it has a network namespace of its own, and all its files are below `target/`.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
 
 use super::python::Python;
 use crate::project::Project;
@@ -16,8 +19,10 @@ use crate::{image, process, vm};
 
 const NETNS: &str = "/run/netns/tcpwatch-cluster";
 const PATIENCE: Duration = Duration::from_mins(2);
-/// Who is in the namespace `shop` and forgets to close 30 connections.
+/// Who is in the namespace `shop` and forgets to close 30 connections, or 5 on the node's network.
 const FORGETFUL: &str = include_str!("cluster/forgetful.yaml");
+/// Who is there, started by the kubelet alone, and forgets 4.
+const STATIC: &str = include_str!("cluster/static.yaml");
 
 struct Cluster<'a> {
     project: &'a Project,
@@ -147,6 +152,7 @@ impl Cluster<'_> {
         let file = self.work.join("run/forgetful.yaml");
         fs::write(&file, FORGETFUL).context("write who leaks")?;
         self.kubectl(&["apply", "-f", &file.to_string_lossy()])?;
+        fs::write(self.work.join("run/manifests/fixed.yaml"), STATIC).context("write the static pod")?;
         self.helm("install", "config: {close_wait_buildup: {min_count: 1000, age: 1s}}\n")?;
         self.roll_out()?;
         // As the authorizer of this cluster sees the role.
@@ -184,10 +190,10 @@ impl Cluster<'_> {
 
     /// The finding comes when another `ConfigMap` has come, without another pod.
     fn reload(&self, pod: &str) -> Result<String> {
-        self.wait_for("it counts 30 sockets in CLOSE_WAIT", || {
-            let sockets = self.tcpwatch(pod, &["netstat", "--filter", "state=close_wait", "--json"])?;
-            Ok((sockets.matches("\"state\":\"close_wait\"").count() == 30).then_some(()))
-        })?;
+        self.wait_for(
+            "every socket in CLOSE_WAIT is its pod's, on the node's network and of static pods, too",
+            || self.forgotten(pod).map(|pods| (pods == [(4, false), (5, true), (30, false)]).then_some(())),
+        )?;
         let findings = self.tcpwatch(pod, &["findings", "--json"])?;
         ensure!(findings.contains("\"findings\":[]"), "30 are too few yet, but: {findings}");
         self.helm("upgrade", "config: {close_wait_buildup: {min_count: 10, age: 1s}}\n")?;
@@ -200,10 +206,43 @@ impl Cluster<'_> {
         self.finding(pod)
     }
 
+    /// How many sockets each of the pods of `shop` forgets, by the daemon, and whether they are on the node's network:
+    /// `fixed-node1`, `forgetful-…` and `hostly`, by number.
+    fn forgotten(&self, pod: &str) -> Result<Vec<(usize, bool)>> {
+        let node = fs::metadata(NETNS).context("the node's network namespace")?.ino();
+        let said = self.tcpwatch(pod, &["netstat", "--filter", "state=close_wait", "--json"])?;
+        let said: Value = serde_json::from_str(&said).context("a listing")?;
+        let mut pods: BTreeMap<String, Vec<bool>> = BTreeMap::new();
+        for socket in said["sockets"].as_array().into_iter().flatten() {
+            let owner = &socket["owner"];
+            ensure!(owner["namespace"] == "shop", "a socket of nobody's: {socket}");
+            let name = owner["pod_name"].as_str().context("a socket of no pod")?;
+            pods.entry(name.to_owned()).or_default().push(socket["netns"] == node);
+        }
+        let is_one = |begin: &str| pods.keys().filter(|name| name.starts_with(begin)).count() == 1;
+        ensure!(
+            ["fixed-node1", "forgetful-", "hostly"].into_iter().all(is_one),
+            "other pods: {:?}",
+            pods.keys()
+        );
+        let mut pods: Vec<(usize, bool)> =
+            pods.values().map(|sockets| (sockets.len(), sockets.iter().all(|is_node| *is_node))).collect();
+        pods.sort_unstable();
+        Ok(pods)
+    }
+
     /// Who leaks is named: its pod, where that is, and the Deployment that it is of.
     fn finding(&self, pod: &str) -> Result<String> {
-        let name =
-            self.kubectl(&["-n", "shop", "get", "pods", "-o", "jsonpath={.items[0].metadata.name}"])?;
+        let name = self.kubectl(&[
+            "-n",
+            "shop",
+            "get",
+            "pods",
+            "-l",
+            "app=forgetful",
+            "-o",
+            "jsonpath={.items[0].metadata.name}",
+        ])?;
         let owner = [
             format!("\"pod_name\":\"{name}\""),
             String::from("\"namespace\":\"shop\""),

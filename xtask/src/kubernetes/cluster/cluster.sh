@@ -119,12 +119,13 @@ W
         -p "$run/docker.pid" --add-runtime "adapted=$run/runc" --default-runtime adapted --bip 10.211.0.1/24
     await Docker dockerd docker info
     images
+    mkdir "$run/manifests"
     start kubelet "$bin/kubelet" --kubeconfig="$run/kubeconfig" --docker-endpoint="unix://$run/docker.sock" \
         --root-dir="$run/kubelet" --cert-dir="$run/kubelet-certificates" --cgroup-driver=cgroupfs --cgroups-per-qos=true \
         --enforce-node-allocatable= --eviction-hard= --fail-swap-on=false --oom-score-adj=0 --max-open-files=19000 \
         --hostname-override=node1 --node-ip=$node --pod-infra-container-image=tcpwatch-test/pod:1 --resolv-conf= \
         --cluster-dns=10.96.0.10 --make-iptables-util-chains=false --authorization-mode=AlwaysAllow \
-        --anonymous-auth=true --sync-frequency=5s
+        --anonymous-auth=true --sync-frequency=5s --pod-manifest-path="$run/manifests" --file-check-frequency=2s
     await 'The node' kubelet sh -c \
         "nsenter --net=/run/netns/$netns $bin/kubectl --kubeconfig kubeconfig get node node1 | grep -q ' Ready'"
 }
