@@ -25,6 +25,7 @@ use crate::maps::{HOST, TASK_NOTES, preemptible};
 use crate::programs::add;
 use crate::programs::transition::on_event;
 use crate::read::Typed;
+use crate::table::launder;
 
 /// Spreads the numbers of tasks, which follow each other, over cache lines; being odd, it maps no two to one.
 const SPREAD: u32 = 0x9E37_79B1;
@@ -70,18 +71,22 @@ pub(crate) fn transition_fourth(ctx: BtfTracePointContext) -> i32 {
 fn again(ctx: &BtfTracePointContext, copy: u32, is_last: bool) {
     let Some(first) = HOST.get_ptr_mut(0) else { return };
     let level = level(ctx);
-    let is_noted = is_noted(first, level, event_key(ctx));
-    if !is_noted {
-        let Some(record) = HOST.get_ptr_mut(copy) else { return };
-        // SAFETY: as above.
-        let record = unsafe { &mut *record };
-        add(Some(&mut record.nested), 1);
-        on_event(record, ctx);
+    if is_noted(first, level, event_key(ctx)) {
+        if is_last {
+            forget(first, level);
+        }
+        return;
     }
+    let Some(record) = HOST.get_ptr_mut(copy) else { return };
+    // SAFETY: as above.
+    let record = unsafe { &mut *record };
+    // The verifier is to walk the counting once, and not for each level.
+    let level = Level(launder(level.0, &mut record.scratch[0]) & Level::INTERRUPT.0);
+    add(Some(&mut record.nested), 1);
+    on_event(record, ctx);
     if is_last {
-        note(first, level, 0);
-        forget_interrupts(first, level);
-    } else if !is_noted {
+        forget(first, level);
+    } else {
         note(first, level, event_key(ctx));
     }
 }
@@ -99,14 +104,15 @@ fn set_busy(first: *mut HostCounters, busy: u64) {
     unsafe { write_volatile(&raw mut (*first).busy, busy) }
 }
 
-/// What an event can interrupt.
-#[derive(Clone, Copy)]
-#[repr(usize)]
-enum Level {
+/// What an event can interrupt: a number, so that the verifier need not know which.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Level(u64);
+
+impl Level {
     /// Nothing.
-    Task = 0,
+    const TASK: Self = Self(0);
     /// A task.
-    Interrupt = 1,
+    const INTERRUPT: Self = Self(1);
 }
 
 /// What the event can interrupt. A task changes a socket that it has locked; then interrupts leave that socket alone,
@@ -114,7 +120,7 @@ enum Level {
 #[inline(always)]
 fn level(ctx: &BtfTracePointContext) -> Level {
     let socket = Typed(ctx.arg::<*const u8>(0));
-    if socket.load::<u32>(Field::LockOwned) == 0 { Level::Interrupt } else { Level::Task }
+    if socket.load::<u32>(Field::LockOwned) == 0 { Level::INTERRUPT } else { Level::TASK }
 }
 
 /// A number for this event, not 0, and different from any other that can be under way. The remote port tells a socket
@@ -146,20 +152,21 @@ fn is_noted(first: *mut HostCounters, level: Level, key: u64) -> bool {
 /// task where tasks can be preempted: it may go on with the next program on another CPU.
 #[inline(always)]
 fn place(first: *mut HostCounters, level: Level) -> Option<*mut u64> {
-    if preemptible() != 0 && matches!(level, Level::Task) {
+    if preemptible() != 0 && level == Level::TASK {
         let task = (bpf_get_current_pid_tgid() as u32).wrapping_mul(SPREAD);
         return TASK_NOTES.get_ptr_mut(task & TASK_NOTES_MASK);
     }
     // SAFETY: a whole record of the map.
-    Some(unsafe { (&raw mut (*first).done).cast::<u64>().add(level as usize & 1) })
+    Some(unsafe { (&raw mut (*first).done).cast::<u64>().add((level.0 & Level::INTERRUPT.0) as usize) })
 }
 
-/// Forgets what was left over by an event that interrupted a program, so that the last one was skipped for it.
+/// Forgets the event, and what was left over by one that interrupted a program, so that the last one was skipped for it.
 #[inline(always)]
-fn forget_interrupts(first: *mut HostCounters, level: Level) {
+fn forget(first: *mut HostCounters, level: Level) {
+    note(first, level, 0);
     // A task that can preempt others may do so in the midst of an interrupt's event.
-    if preemptible() == 0 && matches!(level, Level::Task) {
+    if preemptible() == 0 && level == Level::TASK {
         // SAFETY: as above.
-        unsafe { write_volatile(&raw mut (*first).done[Level::Interrupt as usize], 0) }
+        unsafe { write_volatile(&raw mut (*first).done[Level::INTERRUPT.0 as usize], 0) }
     }
 }
