@@ -56,6 +56,8 @@ fn run_again() -> Result<()> {
     again.env(BOOTSTRAP, "1").env("PATH", path);
     // The object is to be the same wherever it is built: its debug information names files as seen from their crates.
     again.env("CARGO_UNSTABLE_TRIM_PATHS", "true").env("CARGO_PROFILE_RELEASE_TRIM_PATHS", "all");
+    // What the verifiers of all kernels have read is built so, whatever becomes of the rest.
+    again.env("CARGO_PROFILE_RELEASE_LTO", "thin").env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1");
     let status = again.status()?;
     ensure!(
         status.success(),
