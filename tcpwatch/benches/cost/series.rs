@@ -17,7 +17,7 @@ use crate::{Effort, median};
 pub(crate) const POD: &str = "--pod";
 
 /// How many there are, and in how many network namespaces.
-const PODS: [(u64, u64); 3] = [(10, 10), (100, 100), (1_000, 100)];
+const PODS: [(u64, u64); 4] = [(10, 10), (100, 100), (1_000, 100), (1_000, 1_000)];
 /// Bounds, and what they are called.
 const BOUNDS: [(&str, &str); 2] =
     [("default", ""), ("all shown", "[metrics]\nlisteners = 10000\nowners = 10000\nseries = 100000\n")];
