@@ -78,7 +78,13 @@ fn write(project: &Project, binary: &Path, archive: &Path) -> Result<()> {
         licence: value("license")?,
         source: value("repository")?,
     };
-    let image = image(&process::read(binary)?, &about)?;
+    let binary = process::read(binary)?;
+    ensure!(
+        !names_folder(&binary),
+        "the binary has names that depend on the folder it was built in, so this image is not the same from everywhere: \
+         is a crate built in several units (codegen-units, lto)?"
+    );
+    let image = image(&binary, &about)?;
     fs::write(archive, &image.archive).with_context(|| format!("cannot write {}", archive.display()))?;
     println!(
         "{}: tcpwatch:{}\n  sha256 of the file      {}\n  digest of the manifest  sha256:{}",
@@ -88,6 +94,14 @@ fn write(project: &Project, binary: &Path, archive: &Path) -> Result<()> {
         image.digest
     );
     Ok(())
+}
+
+/// Whether there is `.llvm.` with a number in it: so are things called that one unit of a crate has for others of it,
+/// and the number is made of the path as well. Two builds (`image again`) show the same, and take minutes.
+fn names_folder(binary: &[u8]) -> bool {
+    const SHARED: &[u8] = b".llvm.";
+    let mut names = binary.windows(SHARED.len() + 1).filter(|name| name.starts_with(SHARED));
+    names.any(|name| name[SHARED.len()].is_ascii_digit())
 }
 
 /// What `[workspace.package]` says.
@@ -103,6 +117,12 @@ fn of_workspace<'a>(manifest: &'a str, name: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_a_folder_are_seen() {
+        assert!(names_folder(b"_RNv4main.llvm.15196331355665466606"));
+        assert!(!names_folder(b"punycode{}.llvm.called") && !names_folder(b".llvm."));
+    }
 
     #[test]
     fn reads_the_manifest() {
