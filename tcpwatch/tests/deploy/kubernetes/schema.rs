@@ -72,7 +72,7 @@ fn schema() -> Value {
             "maxUnavailable": {"anyOf": [number(1, 100_000), text("^[1-9][0-9]?[0-9]?%$")]},
         })),
         "terminationGracePeriodSeconds": number(3, 3_600),
-        "tick": text("^[0-9.]+(ms|s|m)$"),
+        "tick": text("^([0-9.]+(ms|s)|1m)$"),
         "maxTracked": or_null(number(64, 1 << 26)), "maxNamespaces": or_null(number(1, 65_000)),
         "logLevel": some(),
         "config": options(),
