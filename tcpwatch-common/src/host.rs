@@ -108,6 +108,8 @@ pub struct HostCounters {
     pub gaps: u64,
     /// Sockets for which the table had no room: counted, but of unknown age.
     pub untracked: u64,
+    /// Sockets that could not be entered while older ones were being met: counts may be wrong by as many.
+    pub unmet: u64,
     /// Events counted in the overflow row because no row was left for their namespace.
     pub folded: u64,
     pub ring: RingCounters,
@@ -164,6 +166,7 @@ impl HostCounters {
             nested: word(words),
             gaps: word(words),
             untracked: word(words),
+            unmet: word(words),
             folded: word(words),
             ring: RingCounters { seen: word(words), filtered: word(words), lost: word(words) },
         }

@@ -21,6 +21,7 @@ pub mod remote;
 pub mod socket;
 pub mod state;
 pub mod survey;
+pub mod sweep;
 pub mod walk;
 
 pub use cause::Cause;

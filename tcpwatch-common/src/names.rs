@@ -17,6 +17,9 @@ pub mod program {
     pub const POLL: &str = "poll";
     /// In an object of its own.
     pub const CONNECTIONS: &str = "connections";
+    /// In another object of its own.
+    pub const SWEEP: &str = "sweep";
+    pub const NETS: &str = "nets";
     /// Does nothing; what an attached program costs at the least.
     pub const EMPTY: &str = "empty";
 }
@@ -27,6 +30,7 @@ pub mod map {
     pub const FREE_ROWS: &str = "FREE_ROWS";
     pub const CELLS: &str = "CELLS";
     pub const ADOPTED: &str = "ADOPTED";
+    pub const OLDER: &str = "OLDER";
     pub const ILLEGAL: &str = "ILLEGAL";
     pub const HOST: &str = "HOST";
     pub const TASK_NOTES: &str = "TASK_NOTES";
@@ -39,10 +43,15 @@ pub mod map {
     pub const SURVEY_REQUEST: &str = "SURVEY_REQUEST";
     pub const SERVICE_PORTS: &str = "SERVICE_PORTS";
     pub const SURVEY_RESULT: &str = "SURVEY_RESULT";
+    pub const ANSWERS: &str = "ANSWERS";
     pub const CENSUS_COUNTS: &str = "CENSUS_COUNTS";
     pub const CONTROL: &str = "CONTROL";
     pub const EVENTS: &str = "EVENTS";
     pub const PARTS: &str = "PARTS";
+    pub const WORK: &str = "WORK";
+    pub const MINIS: &str = "MINIS";
+    pub const FOUND: &str = "FOUND";
+    pub const SEARCH: &str = "SEARCH";
 }
 
 pub mod global {
@@ -56,4 +65,6 @@ pub mod global {
     pub const RING_QUARTER: &str = "RING_QUARTER";
     pub const TCP_SOCK: &str = "TCP_SOCK";
     pub const TIMEWAIT_SOCK: &str = "TIMEWAIT_SOCK";
+    pub const ORIGIN: &str = "ORIGIN";
+    pub const LISTEN_STRIDE: &str = "LISTEN_STRIDE";
 }

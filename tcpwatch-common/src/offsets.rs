@@ -69,6 +69,11 @@ pub enum Field {
     TableMask,
     Link,
     Hash,
+    ListenTable,
+    ListenMask,
+    ListenHead,
+    NetList,
+    TimeWaitRefs,
 }
 
 /// Where a field is found, and what it means that a kernel lacks it.
@@ -84,7 +89,7 @@ pub struct Place {
 }
 
 /// Number of fields.
-pub const COUNT: usize = 58;
+pub const COUNT: usize = 63;
 
 /// The offset of a bitfield: its first byte, and how far its lowest bit is from that byte's.
 pub const fn bit_offset(byte: u16, shift: u16) -> u16 {
@@ -219,9 +224,21 @@ pub const PLACES: [Place; COUNT] = [
     optional(Field::TableMask, "inet_hashinfo", "ehash_mask", 4, WALK),
     optional(Field::Link, "sock_common", "skc_nulls_node", 16, WALK),
     optional(Field::Hash, "sock_common", "skc_hash", 4, WALK),
+    optional(Field::ListenTable, "inet_hashinfo", "lhash2", 8, SWEEP),
+    optional(Field::ListenMask, "inet_hashinfo", "lhash2_mask", 4, SWEEP),
+    optional(Field::ListenHead, "inet_listen_hashbucket", "nulls_head", 8, SWEEP),
+    optional(Field::NetList, "net", "list", 16, SWEEP),
+    optional(
+        Field::TimeWaitRefs,
+        "net",
+        "ipv4.tcp_death_row.tw_refcount",
+        4,
+        "TIME_WAIT sockets of all namespaces without a look into each",
+    ),
 ];
 
 const WALK: &str = "listings of all sockets as fast as they can be";
+const SWEEP: &str = "one walk for the sockets of all namespaces";
 const OWNERS: &str = "owners of accepted sockets, and of those older than the daemon";
 
 const _: () = {

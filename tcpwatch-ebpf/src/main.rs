@@ -24,15 +24,21 @@
 #![cfg_attr(not(target_arch = "bpf"), allow(dead_code, reason = "only a stub is built for the host"))]
 
 #[cfg(target_arch = "bpf")]
+mod add;
+#[cfg(target_arch = "bpf")]
 mod emit;
 #[cfg(target_arch = "bpf")]
 mod maps;
 #[cfg(target_arch = "bpf")]
 mod namespace;
 #[cfg(target_arch = "bpf")]
+mod older;
+#[cfg(target_arch = "bpf")]
 mod programs;
 #[cfg(target_arch = "bpf")]
 mod read;
+#[cfg(target_arch = "bpf")]
+mod rows;
 #[cfg(target_arch = "bpf")]
 mod table;
 

@@ -2,7 +2,8 @@
 //!
 //! Sizes given here are the least that works; the loader raises them to fit the host.
 
-use aya_ebpf::macros::map;
+use aya_ebpf::btf_maps;
+use aya_ebpf::macros::{btf_map, map};
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, Queue, RingBuf};
 use tcpwatch_common::cell;
 use tcpwatch_common::event::{Census, Control, Namespace};
@@ -33,6 +34,12 @@ pub(crate) static CELLS: PerCpuArray<cell::Row> = PerCpuArray::with_max_entries(
 /// Sockets that were older than the programs, by the state they were first met in; by namespace row.
 #[map]
 pub(crate) static ADOPTED: Array<[u64; 16]> = Array::with_max_entries(64, 0);
+
+/// Sockets that are counted already while older ones are being met: see [`older`](crate::older). A map in a map, so that
+/// user space can size it by what is open at the start, and free it when all have been met.
+#[btf_map]
+pub(crate) static OLDER: btf_maps::ArrayOfMaps<btf_maps::HashMap<u64, u8, 1>, 1> =
+    btf_maps::ArrayOfMaps::new();
 
 /// Transitions that the machine calls illegal: (row << 16 | from << 8 | to). None is expected.
 #[map]
@@ -80,10 +87,13 @@ pub(crate) static SURVEY_REQUEST: Array<Request> = Array::with_max_entries(1, 0)
 #[map]
 pub(crate) static SERVICE_PORTS: Array<Ports> = Array::with_max_entries(1, 0);
 
-/// Sockets for which [`GROUPS`] had no room; and a place where a pointer becomes a plain number, and where
-/// ticks are told.
+/// Sockets for which [`GROUPS`] had no room.
 #[map]
-pub(crate) static SURVEY_RESULT: Array<[u64; 2]> = Array::with_max_entries(1, 0);
+pub(crate) static SURVEY_RESULT: Array<u64> = Array::with_max_entries(1, 0);
+
+/// What user space asks of the kernel: its ticks, and [`origin`] as a plain number.
+#[map]
+pub(crate) static ANSWERS: Array<[u64; 2]> = Array::with_max_entries(1, 0);
 
 /// Sockets by state, as the iterator counts them; cleared by user space before each walk.
 #[map]

@@ -6,7 +6,7 @@
 use tcpwatch_common::offsets::Field;
 use tcpwatch_common::socket::PASS_BITS;
 
-use crate::maps::{SURVEY_REQUEST, SURVEY_RESULT, origin};
+use crate::maps::{ANSWERS, SURVEY_REQUEST, origin};
 use crate::read::{Any, Typed};
 use crate::table::{self, launder};
 
@@ -45,11 +45,10 @@ fn holders(ctx: *mut IterContext) -> i32 {
     if (family != 2 && family != 10) || sock_at.read::<u16>(Field::Protocol) != Some(IPPROTO_TCP) {
         return 0;
     }
-    let Some(result) = SURVEY_RESULT.get_ptr_mut(0) else { return 0 };
+    let Some(answers) = ANSWERS.get_ptr_mut(0) else { return 0 };
     // The address of a socket is a plain number here, so the fixed place must be one too: see `Typed::identity`.
-    // SAFETY: a word of the map in which else only ticks are told. Both are asked for by the one thread that samples,
-    // which has read the ticks before it walks.
-    let identity = sock.wrapping_sub(launder(origin(), unsafe { &mut (*result)[1] }));
+    // SAFETY: a word of the map in which nothing else is ever kept.
+    let identity = sock.wrapping_sub(launder(origin(), unsafe { &mut (*answers)[1] }));
     let pid: u32 = Typed(task).load(Field::TaskGroup);
     let pass = SURVEY_REQUEST.get(0).map_or(0, |request| request.pass);
     let mut scratch = 0;

@@ -13,11 +13,11 @@ use tcpwatch_common::offsets::Field;
 use tcpwatch_common::state::TcpState;
 
 use crate::emit;
-use crate::maps::{HOST, LISTENERS, SURVEY_RESULT};
+use crate::maps::{ANSWERS, HOST, LISTENERS, origin};
 use crate::namespace::inode_of;
 use crate::programs::add_shared;
 use crate::read::{Any, Typed};
-use crate::table;
+use crate::table::{self, launder};
 
 const LISTEN: u8 = TcpState::Listen as u8;
 
@@ -60,15 +60,18 @@ pub(super) fn synack_again(socket: Typed, request: Any) {
     }
 }
 
-/// Reads the queues of the listener whose key is the first argument; for 0, tells the kernel's ticks.
+/// Reads the queues of the listener whose key is the first argument; for 0, what is in [`ANSWERS`].
 #[raw_tracepoint]
 pub(crate) fn poll(ctx: RawTracePointContext) -> i32 {
     // SAFETY: user space passes one argument, and the kernel checks the length.
     let key = unsafe { *ctx.as_ptr().cast::<u64>() };
     if key == 0 {
-        if let Some(result) = SURVEY_RESULT.get_ptr_mut(0) {
-            // SAFETY: a word of the map that user space reads next; and a helper without preconditions.
-            unsafe { (*result)[1] = bpf_jiffies64() };
+        if let Some(answers) = ANSWERS.get_ptr_mut(0) {
+            // SAFETY: words of the map that user space reads next; and a helper without preconditions.
+            unsafe {
+                (*answers)[0] = bpf_jiffies64();
+                launder(origin(), &mut (*answers)[1]);
+            }
         }
         return 0;
     }

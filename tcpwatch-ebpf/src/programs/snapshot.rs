@@ -13,9 +13,10 @@ use tcpwatch_common::socket::{self, BIRTH_UNKNOWN, ROLE_UNKNOWN, SINCE_UNKNOWN};
 use tcpwatch_common::state::TcpState;
 
 use crate::emit;
-use crate::maps::{CENSUS_COUNTS, CONTROL, salt};
+use crate::maps::{CENSUS_COUNTS, CONTROL, HOST, salt};
 use crate::namespace::row_of;
-use crate::programs::{add_shared, adopt, listener};
+use crate::older;
+use crate::programs::{add_shared, listener};
 use crate::read::{Any, Typed, has};
 use crate::table;
 
@@ -131,6 +132,9 @@ pub(super) fn is_full(shown: u8, socket: Typed) -> bool {
 /// Enters a socket that no event has told of.
 #[inline(always)]
 fn meet(socket: Typed, state: u8) {
+    if !older::enter(socket.identity()) {
+        return;
+    }
     // What takes long comes first: between the search and the claim, other sockets are claimed by events.
     let row = row_of(socket, None);
     // SAFETY: a helper without preconditions.
@@ -138,16 +142,22 @@ fn meet(socket: Typed, state: u8) {
     let flags = BIRTH_UNKNOWN | SINCE_UNKNOWN | ROLE_UNKNOWN;
     let met = socket::Meta::new(0, row as u16, state, flags);
     let mut scratch = 0;
-    let (place, None) = table::find(socket.identity(), &mut scratch) else { return };
-    if let Some(place) = place {
-        if place.is_still_free() {
-            place.claim(row, u64::from(state), flags, now, 0);
-        } else if !table::claim_again(socket.identity(), met, now, 0) {
-            // Its next event meets it.
-            return;
-        }
+    older::adopt(row, u64::from(state));
+    match table::find(socket.identity(), &mut scratch) {
+        (Some(place), None) if place.is_still_free() => place.claim(row, u64::from(state), flags, now, 0),
+        (Some(_), None) if table::claim_again(socket.identity(), met, now, 0) => {}
+        (_, Some(_)) => {}
+        _ => untracked(),
     }
-    adopt(row, u64::from(state));
+}
+
+/// Counts a socket of which nothing is remembered.
+#[inline(always)]
+fn untracked() {
+    if let Some(host) = HOST.get_ptr_mut(0) {
+        // SAFETY: the record of this CPU.
+        add_shared(Some(unsafe { &mut (*host).untracked }), 1);
+    }
 }
 
 #[inline(always)]

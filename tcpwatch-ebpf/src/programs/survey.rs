@@ -163,7 +163,7 @@ fn sum_up(socket: Typed, facts: &Facts, request: &Request) {
     let Some(sum) = group(key) else {
         if let Some(folded) = SURVEY_RESULT.get_ptr_mut(0) {
             // SAFETY: a counter of the map.
-            add_shared(Some(unsafe { &mut (*folded)[0] }), 1);
+            add_shared(Some(unsafe { &mut *folded }), 1);
         }
         return;
     };

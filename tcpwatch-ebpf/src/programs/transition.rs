@@ -14,8 +14,9 @@ use tcpwatch_common::socket::{BIRTH_UNKNOWN, Meta, PASSIVE, ROLE_UNKNOWN, SINCE_
 use tcpwatch_common::state::TcpState;
 
 use crate::emit::{self, Fact};
-use crate::maps::{ADOPTED, CELLS, CONTROL, ILLEGAL};
+use crate::maps::{CELLS, CONTROL, ILLEGAL};
 use crate::namespace::row_of;
+use crate::older;
 use crate::programs::{add, add_shared, ending, listener, observe};
 use crate::read::Typed;
 use crate::table::{self, Place, launder};
@@ -193,6 +194,8 @@ fn meet(
 ) -> Past {
     let &Change { socket, old, new, now, .. } = change;
     let row = row(host, socket);
+    // Also one that is born now: nobody shall take it for an older one.
+    let is_first = control.phase == phase::ADOPTING && older::enter(socket.identity());
     let mut past = Past { row, in_state: UNKNOWN, flags: 0, owner: 0, expected: 0 };
     if change.is(traits::BIRTH) {
         if change.is(traits::PASSIVE) {
@@ -216,8 +219,8 @@ fn meet(
         }
         if old != CLOSE {
             observe::state(host, old, UNKNOWN);
-            if control.phase == phase::ADOPTING {
-                adopt(row, old);
+            if is_first {
+                older::adopt(row, old);
             }
         }
     }
@@ -230,15 +233,6 @@ fn meet(
         }
     }
     past
-}
-
-/// Counts a socket that was there before the programs, in the state it is first met in.
-#[inline(always)]
-pub(crate) fn adopt(row: u32, state: u64) {
-    if let Some(states) = ADOPTED.get_ptr_mut(row) {
-        // SAFETY: a whole record of the map.
-        add_shared(unsafe { (*states).get_mut((state & 15) as usize) }, 1);
-    }
 }
 
 #[inline(never)]

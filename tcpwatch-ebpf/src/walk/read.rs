@@ -97,7 +97,7 @@ pub(crate) fn has(field: Field) -> bool {
 }
 
 #[inline(always)]
-fn offset(field: Field) -> usize {
+pub(crate) fn offset(field: Field) -> usize {
     // SAFETY: `Field` has `offsets::COUNT` variants, so the index is inside the array.
     unsafe { read_volatile((&raw const OFFSETS).cast::<u16>().add(field as usize)) as usize }
 }

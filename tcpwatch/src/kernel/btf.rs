@@ -159,6 +159,12 @@ impl Btf {
         found.next().is_none().then_some(id)
     }
 
+    /// The bytes of the only struct of this name.
+    #[must_use]
+    pub fn size_of(&self, strukt: &str) -> Option<u32> {
+        self.size(self.only(strukt)?).ok()
+    }
+
     /// Counts the arguments a `tp_btf` program sees; `None` if there is no such tracepoint.
     #[must_use]
     pub fn tracepoint_args(&self, name: &str) -> Option<usize> {

@@ -1,6 +1,6 @@
 //! Listeners as the kernel side keeps them, with their queues read at this moment.
 
-use aya::maps::{HashMap, MapData};
+use aya::maps::{Array, HashMap, MapData};
 use aya::programs::{ProgramError, RawTracePoint};
 use aya::{RawTracePointRunOptions, TestRun as _};
 use tcpwatch_common::listener::{GONE, Listener, POLLED, WORDS};
@@ -46,6 +46,14 @@ impl Listeners {
 }
 
 impl Kernel {
+    /// The fixed address from which the programs reckon where a socket is; `None` on a kernel that does not run the
+    /// program that says so.
+    pub(super) fn origin(&mut self) -> Option<u64> {
+        self.poll(0).ok()?;
+        let answers: Array<_, [u64; 2]> = Array::try_from(self.ebpf.map(map::ANSWERS)?).ok()?;
+        answers.get(&0, 0).ok().map(|[_, origin]| origin).filter(|origin| *origin != 0)
+    }
+
     /// Has the kernel side read the queues of one listener; for 0, tell its ticks.
     pub(super) fn poll(&mut self, key: u64) -> Result<(), ProgramError> {
         let Some(program) = self.ebpf.program_mut(program::POLL) else {

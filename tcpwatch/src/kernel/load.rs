@@ -1,9 +1,10 @@
 //! Loads the eBPF object: offsets from BTF, sizes from options, programs by the table.
 
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
-use aya::maps::{Array, MapError, Queue};
+use aya::maps::{Array, Map, MapError, Queue};
 use aya::{Ebpf, EbpfError, EbpfLoader, include_bytes_aligned};
 use aya_log::EbpfLogger;
 use tcpwatch_common::event::{Control, phase};
@@ -13,7 +14,10 @@ use tcpwatch_common::socket::WAYS;
 
 use super::attach::{self, ProgramStatus};
 use super::btf::{Btf, BtfError};
+use super::object::ConnectionsError;
 use super::offsets::{self, LostField, OffsetError};
+use super::older::Older;
+use super::sweep::{self, Running, Sweep};
 
 pub(super) const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
 
@@ -25,7 +29,8 @@ const WAYS_PER_SET: u32 = WAYS as u32;
 /// How much the kernel side is to remember.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Sockets whose age and owner can be known at once; rounded up to a power of two.
+    /// The most sockets whose age and owner can be known at once; rounded up to a power of two. There is room for fewer
+    /// where few are open at the start.
     pub sockets: u32,
     /// Network namespaces counted apart.
     pub namespaces: u32,
@@ -44,7 +49,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            sockets: 1 << 17,
+            sockets: 1 << 20,
             namespaces: 1024,
             listeners: 4096,
             ring_bytes: 1 << 19,
@@ -88,23 +93,35 @@ pub struct Kernel {
     logger: Option<EbpfLogger<&'static dyn log::Log>>,
     /// How many records of the host's counters each CPU has.
     pub(super) records: u32,
+    older: Older,
+    sweep: Option<Sweep>,
+    /// Sockets that there is room for.
+    room: u32,
 }
 
 impl Kernel {
     /// Loads and attaches everything that this kernel allows.
     pub fn open(options: &Options) -> Result<Self, LoadError> {
-        Self::open_unless(options, &mut || false)
+        Self::open_unless(options, 0, &mut || false)
     }
 
-    /// The same, which takes seconds; before each program `stopped` is asked whether to go on.
-    pub fn open_unless(options: &Options, stopped: &mut dyn FnMut() -> bool) -> Result<Self, LoadError> {
+    /// The same with `open` sockets on the host. It takes a while; before each program `stopped` is asked whether to go
+    /// on.
+    pub fn open_unless(
+        options: &Options,
+        open: u64,
+        stopped: &mut dyn FnMut() -> bool,
+    ) -> Result<Self, LoadError> {
         raise_memlock();
         let types = Btf::load(Path::new(BTF_PATH))?;
         let (offsets, lost_fields) = offsets::resolve(&types)?;
         let btf = aya::Btf::from_sys_fs()
             .map_err(|source| LoadError::Maps { source: source.into(), hint: HINT })?;
+        let options = &Options { sockets: room(options.sockets, open), ..options.clone() };
         let mut ebpf = load_object(&[], options, &types, &offsets)?;
         fill_rows(&mut ebpf, options.namespaces)?;
+        // Before their maps are taken out.
+        let shared = shared(&ebpf);
         let mut control = take_control(&mut ebpf)?;
         let is_preemptible = is_preemptible(&types);
         let programs = attach::attach_all(&mut ebpf, &btf, is_preemptible, stopped);
@@ -114,6 +131,10 @@ impl Kernel {
                 return Err(LoadError::Required { name: program.name, error: error.clone() });
             }
         }
+        let mut older = Older::open(&mut ebpf)?;
+        if options.adopt {
+            older.begin(open)?;
+        }
         // Only now, when none of them can miss what another would have counted.
         let phase = if options.adopt { phase::ADOPTING } else { phase::COUNTING };
         let wanted = Control { phase, ..Control::default() };
@@ -121,7 +142,51 @@ impl Kernel {
         let reset_reasons = reset_reasons(&types);
         let logger = if options.log { logger(&mut ebpf) } else { None };
         let records = HostCounters::records(is_preemptible);
-        Ok(Self { ebpf, programs, lost_fields, reset_reasons, control, wanted, logger, records })
+        let mut kernel = Self {
+            ebpf,
+            programs,
+            lost_fields,
+            reset_reasons,
+            control,
+            wanted,
+            logger,
+            records,
+            older,
+            sweep: None,
+            room: options.sockets,
+        };
+        kernel.sweep = kernel.load_sweep(&types, shared, options).inspect_err(note_no_sweep).ok();
+        Ok(kernel)
+    }
+
+    fn load_sweep(
+        &mut self,
+        types: &Btf,
+        shared: Vec<(&'static str, OwnedFd)>,
+        options: &Options,
+    ) -> Result<Sweep, ConnectionsError> {
+        let origin = self.origin().ok_or(ConnectionsError::NoTable)?;
+        let sizes = Sizes::new(options);
+        let of_maps = vec![
+            (map::SOCKETS, sizes.sets),
+            (map::NAMESPACES, options.namespaces),
+            (map::FREE_ROWS, options.namespaces),
+            (map::ADOPTED, sizes.rows),
+            (map::HOST, self.records),
+            (map::LISTENERS, options.listeners),
+        ];
+        let (set_mask, rows) = (sizes.sets - 1, sizes.rows);
+        Sweep::load(types, Running { shared, sizes: of_maps, set_mask, origin, rows })
+    }
+
+    /// The program that walks the sockets of all namespaces at once, if this kernel can run it. It is given away once.
+    pub fn take_sweep(&mut self) -> Option<Sweep> {
+        self.sweep.take()
+    }
+
+    /// Sockets whose age and owner can be known at once.
+    pub fn room(&self) -> u32 {
+        self.room
     }
 
     /// Hands on what the programs themselves logged.
@@ -156,6 +221,12 @@ impl Kernel {
         self.wanted.phase = if adopting { phase::ADOPTING } else { phase::COUNTING };
         set_control(&mut self.control, &self.wanted)
     }
+
+    /// Gives up the memory that meeting older sockets took. By now no event must be under way that began before
+    /// adopting ended.
+    pub fn forget_older(&mut self) -> Result<(), LoadError> {
+        self.older.end()
+    }
 }
 
 /// The program that does nothing, attached where the state changes are: what any program costs at the least.
@@ -183,9 +254,7 @@ pub(super) fn load_object(
     types: &Btf,
     offsets: &tcpwatch_common::offsets::Offsets,
 ) -> Result<Ebpf, LoadError> {
-    let sets = (options.sockets.next_power_of_two() / WAYS_PER_SET).max(1);
-    // One row more than namespaces: the first counts what has none.
-    let rows = options.namespaces.saturating_add(1);
+    let Sizes { sets, rows } = Sizes::new(options);
     let arguments = |tracepoint| u32::try_from(types.tracepoint_args(tracepoint).unwrap_or(0)).unwrap_or(0);
     let (reset_args, retransmit_args) = (arguments("tcp_send_reset"), arguments("tcp_retransmit_skb"));
     let (set_mask, quarter) = (sets - 1, u64::from(options.ring_bytes / 4));
@@ -220,6 +289,45 @@ pub(super) fn load_object(
         .override_global("AYA_LOG_LEVEL", &log_level, false)
         .load(OBJECT)
         .map_err(|source| LoadError::Maps { source, hint: HINT })
+}
+
+/// Sizes of maps that follow from the options.
+struct Sizes {
+    sets: u32,
+    rows: u32,
+}
+
+impl Sizes {
+    fn new(options: &Options) -> Self {
+        let sets = (options.sockets.next_power_of_two() / WAYS_PER_SET).max(1);
+        // One row more than namespaces: the first counts what has none.
+        Self { sets, rows: options.namespaces.saturating_add(1) }
+    }
+}
+
+/// How many sockets the table has room for, where `open` are open now: sets fill up unevenly, and more may come.
+fn room(most: u32, open: u64) -> u32 {
+    const FEWEST: u32 = 1 << 17;
+    let wanted = u32::try_from(open.saturating_mul(2)).unwrap_or(u32::MAX).max(FEWEST);
+    wanted.checked_next_power_of_two().unwrap_or(most).min(most)
+}
+
+/// The maps that the walk over all namespaces works on, opened once more.
+fn shared(ebpf: &Ebpf) -> Vec<(&'static str, OwnedFd)> {
+    let open = |name: &'static str| {
+        let fd = match ebpf.map(name)? {
+            Map::Array(data) | Map::PerCpuArray(data) | Map::HashMap(data) | Map::Queue(data) => data.fd(),
+            Map::ArrayOfMaps(data) => data.fd(),
+            _ => return None,
+        };
+        Some((name, fd.as_fd().try_clone_to_owned().ok()?))
+    };
+    sweep::SHARED.into_iter().filter_map(open).collect()
+}
+
+/// It has a replacement.
+fn note_no_sweep(error: &ConnectionsError) {
+    log::info!("namespaces are walked one by one: {error}");
 }
 
 /// Whether tasks can be preempted in the middle of a tracepoint. Kernels where they can protect tracepoints by SRCU

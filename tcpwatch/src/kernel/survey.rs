@@ -15,7 +15,8 @@ use super::load::Kernel;
 pub struct Surveys {
     request: Array<MapData, [u64; REQUEST_WORDS]>,
     ports: Array<MapData, Ports>,
-    result: Array<MapData, [u64; 2]>,
+    result: Array<MapData, u64>,
+    answers: Array<MapData, [u64; 2]>,
     groups: HashMap<MapData, u64, [u64; SUM_WORDS]>,
     tuples: HashMap<MapData, [u64; TUPLE_WORDS], [u64; 2]>,
 }
@@ -37,6 +38,7 @@ impl Surveys {
             request: open!(kernel, Array, map::SURVEY_REQUEST),
             ports: open!(kernel, Array, map::SERVICE_PORTS),
             result: open!(kernel, Array, map::SURVEY_RESULT),
+            answers: open!(kernel, Array, map::ANSWERS),
             groups: open!(kernel, HashMap, map::GROUPS),
             tuples: open!(kernel, HashMap, map::TUPLES),
         })
@@ -61,11 +63,11 @@ impl Surveys {
     /// The kernel's ticks since some time; `None` on a kernel that does not run the program for it.
     pub fn ticks(&mut self, kernel: &mut Kernel) -> Option<u64> {
         kernel.poll(0).ok()?;
-        self.result.get(&0, 0).ok().map(|[_, ticks]| ticks)
+        self.answers.get(&0, 0).ok().map(|[ticks, _]| ticks)
     }
 
     fn clear(&mut self) -> Result<(), CountersError> {
-        self.result.set(0, [0; 2], 0).map_err(|source| CountersError { name: map::SURVEY_RESULT, source })?;
+        self.result.set(0, 0, 0).map_err(|source| CountersError { name: map::SURVEY_RESULT, source })?;
         let stale: Vec<u64> = self.groups.keys().flatten().collect();
         for key in stale {
             // Only we remove groups, so it is there.
@@ -102,7 +104,7 @@ impl Kernel {
             census: counters.census()?,
             groups: groups.collect(),
             tuples: tuples.collect(),
-            folded: surveys.result.get(&0, 0).map_err(folded)?[0],
+            folded: surveys.result.get(&0, 0).map_err(folded)?,
         })
     }
 }

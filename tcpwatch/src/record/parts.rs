@@ -223,7 +223,7 @@ fields!(HostCounters {
     time_in_state, unknown_age, handshake, lifetime, endings, retransmits, retransmit_causes,
     connect_failures, listeners_untracked, resets_received, resets_sent, resets_sent_no_socket, mptcp,
     illegal, nested, gaps, untracked, folded, ring,
-} without { busy, scratch, last_namespace, done });
+} since 3 { unmet } without { busy, scratch, last_namespace, done });
 fields!(Histogram { buckets, sum_ns });
 fields!(RingCounters { seen, filtered, lost });
 

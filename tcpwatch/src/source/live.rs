@@ -2,10 +2,12 @@
 
 mod lost;
 mod namespace;
+mod older;
 pub(super) mod sockets;
 mod walks;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -18,16 +20,17 @@ use super::retire::Retired;
 use super::settings::{Settings, limits};
 use super::survey::Surveyor;
 use super::{Source, SourceError};
-use crate::host::netns::{NetnsHandle, within};
 use crate::host::owner::{FOREIGN_PIDS, sees_host_pids};
 use crate::host::processes::Processes;
-use crate::kernel::{self, Counters, Kernel, Listeners, LoadError, Options, Remotes, Ring};
+use crate::host::procfs::{OF_THREAD, SockStat};
+use crate::kernel::{self, Counters, Kernel, Listeners, Options, Remotes, Ring, Sweep};
 use crate::process::Process;
 use crate::sample::{
     Census, NamespaceSample, Plan, ProgramSample, RemoteSample, RingSample, Sample, SocketSample, SourceKind,
     missed,
 };
 use lost::Lost;
+use older::{Meeting, Met};
 use walks::Walks;
 
 /// Facts taken out of the ring at one tick.
@@ -46,8 +49,10 @@ pub struct Live {
     settings: Settings,
     ring: Ring,
     namespaces: Namespaces,
-    /// Namespaces whose older sockets have all been met.
-    settled: BTreeSet<u64>,
+    met: Met,
+    meeting: Meeting,
+    /// Walks the sockets of all namespaces at once, if this kernel can.
+    sweep: Option<Sweep>,
     census: HashMap<u64, Census>,
     walks: Walks,
     retired: Retired,
@@ -75,7 +80,10 @@ impl Live {
         on_event: impl FnMut(&Event) + Send + 'static,
         stopped: &mut dyn FnMut() -> bool,
     ) -> Result<Self, SourceError> {
-        let mut kernel = Kernel::open_unless(options, stopped)?;
+        // Sockets of all namespaces; where it cannot be read, the map for them is of its smallest size.
+        let open = SockStat::read(Path::new(OF_THREAD), &mut String::new()).map_or(0, |stat| stat.alloc);
+        let mut kernel = Kernel::open_unless(options, open, stopped)?;
+        let sweep = kernel.take_sweep();
         let counters = Counters::open(&mut kernel)?;
         let listeners = Listeners::open(&mut kernel)?;
         let remotes = Remotes::open(&mut kernel)?;
@@ -92,7 +100,9 @@ impl Live {
             settings: Settings::default(),
             ring,
             namespaces: Namespaces::look()?,
-            settled: BTreeSet::new(),
+            met: Met::Of(BTreeSet::new()),
+            meeting: Meeting::Over,
+            sweep,
             census: HashMap::new(),
             walks: Walks::new(Instant::now()),
             retired: Retired::new(options.namespaces, options.retire_after),
@@ -103,7 +113,9 @@ impl Live {
             buffer: String::new(),
             on_event: Box::new(on_event),
         };
-        live.settle(stopped)?;
+        if options.adopt {
+            live.meet_older(stopped)?;
+        }
         Ok(live)
     }
 
@@ -115,62 +127,6 @@ impl Live {
     /// Namespaces that have a row of counters now.
     pub fn namespaces_met(&self) -> Result<usize, SourceError> {
         Ok(self.counters.namespaces()?.len())
-    }
-
-    /// Walks the sockets of every namespace found so far. Sockets that no event has told of yet are met here, the
-    /// others at their first event; each is counted once.
-    fn settle(&mut self, stopped: &mut dyn FnMut() -> bool) -> Result<(), SourceError> {
-        let handles = self.namespaces.all().to_vec();
-        for (number, handle) in handles.iter().enumerate() {
-            if stopped() {
-                return Err(LoadError::Stopped.into());
-            }
-            log::debug!(
-                "meeting the sockets of network namespace {} ({} of {})",
-                handle.inode,
-                number + 1,
-                handles.len()
-            );
-            if let Err(problem) = self.settle_one(handle) {
-                log::warn!("sockets older than tcpwatch are missing: {problem}");
-            }
-        }
-        self.kernel.adopt(false)?;
-        self.surveyor.find_holders(&mut self.kernel)?;
-        Ok(())
-    }
-
-    fn settle_one(&mut self, handle: &NetnsHandle) -> Result<(), String> {
-        // Twice: the iterator of kernels before 6.17 can pass a socket over. What was met is not met again.
-        for _ in 0..2 {
-            let walked = within(handle, || self.kernel.census(&mut self.counters));
-            walked.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
-        }
-        self.settled.insert(handle.inode);
-        Ok(())
-    }
-
-    /// Meets the sockets of namespaces that were found only now. A socket that has no place in the table would be
-    /// taken for one of them, so this must not be done once the table was full.
-    fn settle_late(&mut self, untracked: u64) -> Result<(), SourceError> {
-        let late: Vec<_> = self
-            .namespaces
-            .all()
-            .iter()
-            .filter(|found| !self.settled.contains(&found.inode))
-            .cloned()
-            .collect();
-        if late.is_empty() || untracked > 0 {
-            return Ok(());
-        }
-        self.kernel.adopt(true)?;
-        for handle in &late {
-            if let Err(problem) = self.settle_one(handle) {
-                log::debug!("{problem}");
-            }
-        }
-        self.kernel.adopt(false)?;
-        Ok(())
     }
 
     fn row(&self, row: Option<u32>) -> Result<(cell::Row, [u64; 16]), SourceError> {
@@ -309,8 +265,7 @@ impl Source for Live {
     }
 
     fn sample(&mut self, census: bool) -> Result<Sample, SourceError> {
-        let untracked = self.counters.host()?.untracked;
-        self.settle_late(untracked)?;
+        self.end_meeting()?;
         let mut problems = Vec::new();
         self.surveyor.prepare(&mut self.kernel);
         let listeners = self.listeners.read(&mut self.kernel)?;

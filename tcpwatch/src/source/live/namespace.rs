@@ -53,6 +53,7 @@ impl Live {
             let census = Census { elapsed: self.opened.elapsed(), counts, minis: Some(minis) };
             self.census.insert(handle.inode, census);
         }
+        self.met.check(handle.inode, &inside.cells, &inside.adopted, inside.after.as_ref());
         let sample = NamespaceSample {
             inode: handle.inode,
             generation: met.map_or(0, |(generation, _)| *generation),
@@ -62,7 +63,7 @@ impl Live {
             cells: Some(inside.cells),
             adopted: by_index(&inside.adopted),
             illegal: Vec::new(),
-            is_complete: self.settled.contains(&handle.inode),
+            is_complete: self.met.has(handle.inode),
             census: self.census.get(&handle.inode).copied(),
             kernel: inside.before.zip(inside.after).map(|(a, b)| (kernel_counters(&a), kernel_counters(&b))),
             counters: inside.after,
@@ -116,9 +117,16 @@ impl Live {
 
 /// Sockets by state as far as they are known without a walk: whole ones, and mini-sockets as TIME_WAIT.
 fn counts(cells: &cell::Row, adopted: &[u64; 16], counters: Option<&NetCounters>) -> StateCounts {
+    let mut counts = whole(cells, adopted);
+    counts[TcpState::TimeWait.index()] = counters.map_or(0, |counters| counters.sock.tw);
+    counts
+}
+
+/// Whole sockets by state. Closed ones are counted as well, and are none any more.
+pub(super) fn whole(cells: &cell::Row, adopted: &[u64; 16]) -> StateCounts {
     let known =
         NamespaceSample { cells: Some(*cells), adopted: by_index(adopted), ..NamespaceSample::default() };
     let mut counts = whole_sockets(&known).unwrap_or_default();
-    counts[TcpState::TimeWait.index()] = counters.map_or(0, |counters| counters.sock.tw);
+    counts[TcpState::Close.index()] = 0;
     counts
 }
