@@ -29,6 +29,7 @@ pub mod map {
     pub const NAMESPACES: &str = "NAMESPACES";
     pub const FREE_ROWS: &str = "FREE_ROWS";
     pub const CELLS: &str = "CELLS";
+    pub const ACTIVE: &str = "ACTIVE";
     pub const ADOPTED: &str = "ADOPTED";
     pub const OLDER: &str = "OLDER";
     pub const ILLEGAL: &str = "ILLEGAL";

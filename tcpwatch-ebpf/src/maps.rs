@@ -15,6 +15,9 @@ use tcpwatch_common::socket::SocketSet;
 use tcpwatch_common::state::TcpState;
 use tcpwatch_common::survey::{Ports, Request, Sum, TupleKey, TupleSum};
 
+/// `BPF_F_MMAPABLE`
+const MAPPED: u32 = 1 << 10;
+
 /// What is known beside each socket. The loader sets the number of sets and [`SET_MASK`] alike.
 #[map]
 pub(crate) static SOCKETS: Array<SocketSet> = Array::with_max_entries(64, 0);
@@ -30,6 +33,11 @@ pub(crate) static FREE_ROWS: Queue<u32> = Queue::with_max_entries(64, 0);
 /// The counters of each namespace.
 #[map]
 pub(crate) static CELLS: PerCpuArray<cell::Row> = PerCpuArray::with_max_entries(64, 0);
+
+/// Not 0 for a row of [`CELLS`] in whose namespace something happened since user space looked last. User space maps it and
+/// leaves namespaces alone in which nothing happens.
+#[map]
+pub(crate) static ACTIVE: Array<u64> = Array::with_max_entries(64, MAPPED);
 
 /// Sockets that were older than the programs, by the state they were first met in; by namespace row.
 #[map]

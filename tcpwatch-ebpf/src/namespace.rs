@@ -1,8 +1,11 @@
 //! Which row of counters a network namespace has.
 
+use core::ptr::{read_volatile, write_volatile};
+
 use tcpwatch_common::cell;
 use tcpwatch_common::offsets::Field;
 
+use crate::maps::ACTIVE;
 use crate::read::{Typed, has};
 use crate::rows::row_for;
 
@@ -27,6 +30,25 @@ pub(crate) fn row_of(socket: Typed, last: Option<&mut [u64; 2]>) -> u32 {
         last[0] = cookie;
     }
     last[1] as u32 & 0xffff
+}
+
+/// Notes that something happened in the namespace of a row. Whatever it was must be counted before.
+#[inline(always)]
+pub(crate) fn touch(row: u32) {
+    if let Some(active) = ACTIVE.get_ptr_mut(row) {
+        // SAFETY: a word of the map. It is mostly set already, and to look leaves the cache line to all CPUs.
+        unsafe {
+            if read_volatile(active) == 0 {
+                write_volatile(active, 1);
+            }
+        }
+    }
+}
+
+/// The same for the namespace that `socket` lives in.
+#[inline(never)]
+pub(crate) fn touch_of(socket: Typed) {
+    touch(row_of(socket, None));
 }
 
 /// The inode number of the socket's namespace, 0 on a kernel without namespaces.

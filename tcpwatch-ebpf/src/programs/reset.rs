@@ -11,6 +11,7 @@ use tcpwatch_common::state::TcpState;
 
 use crate::emit::{self, Fact};
 use crate::maps::{CONTROL, HOST, RESET_REASONS, reset_args};
+use crate::namespace::touch_of;
 use crate::programs::{add_shared, remote};
 use crate::read::Typed;
 use crate::table;
@@ -24,6 +25,7 @@ pub(crate) fn reset_received(ctx: BtfTracePointContext) -> i32 {
     add_shared(Some(&mut host.resets_received), 1);
     let (owner, flags) = table::recall(socket.identity());
     remote::count(socket, flags, owner, Count::ResetReceived);
+    touch_of(socket);
     if is_wanted(Kind::ResetReceived) {
         tell(host, socket, Kind::ResetReceived, 0);
     }
@@ -54,6 +56,7 @@ pub(crate) fn reset_sent(ctx: BtfTracePointContext) -> i32 {
     if is_full && state != TcpState::Listen as u8 {
         let (owner, flags) = table::recall(socket.identity());
         remote::count(socket, flags, owner, Count::ResetSent);
+        touch_of(socket);
     }
     if is_full && is_wanted(Kind::ResetSent) {
         tell(host, socket, Kind::ResetSent, reason);

@@ -11,6 +11,7 @@ use tcpwatch_common::state::TcpState;
 
 use crate::emit::{self, Fact};
 use crate::maps::{CONTROL, HOST, retransmit_args};
+use crate::namespace::touch_of;
 use crate::programs::{add_shared, listener, remote};
 use crate::read::Typed;
 use crate::table;
@@ -42,6 +43,7 @@ pub(crate) fn retransmit(ctx: BtfTracePointContext) -> i32 {
         }
         Retransmit::SynAck | Retransmit::Failed => {}
     }
+    touch_of(socket);
     0
 }
 
@@ -55,6 +57,7 @@ pub(crate) fn retransmit_synack(ctx: BtfTracePointContext) -> i32 {
         listener::synack_again(socket, request.any());
         remote::synack(socket, request);
     }
+    touch_of(socket);
     0
 }
 

@@ -15,7 +15,7 @@ use tcpwatch_common::state::TcpState;
 
 use crate::emit::{self, Fact};
 use crate::maps::{CELLS, CONTROL, ILLEGAL};
-use crate::namespace::row_of;
+use crate::namespace::{row_of, touch};
 use crate::older;
 use crate::programs::{add, add_shared, ending, listener, observe};
 use crate::read::Typed;
@@ -142,6 +142,7 @@ pub(super) fn count(row: u32, cell: usize) {
         // SAFETY: this CPU's row.
         add_shared(unsafe { (*cells).get_mut(cell & (cell::CELLS - 1)) }, 1);
     }
+    touch(row);
 }
 
 /// The row of the socket's namespace; what has none left is counted as folded.

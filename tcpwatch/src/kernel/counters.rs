@@ -11,6 +11,7 @@ use tcpwatch_common::event::{Census, Namespace};
 use tcpwatch_common::host::{HostCounters, RESET_REASONS};
 use tcpwatch_common::names::map;
 
+use super::active::Active;
 use super::load::Kernel;
 
 /// A map that could not be opened or read.
@@ -28,6 +29,7 @@ pub struct Counters {
     namespaces: HashMap<MapData, u64, [u32; 2]>,
     cells: PerCpuArray<MapData, cell::Row>,
     adopted: Array<MapData, [u64; 16]>,
+    active: Active,
     illegal: HashMap<MapData, u64, u64>,
     host: PerCpuArray<MapData, Words>,
     records: u32,
@@ -53,6 +55,7 @@ impl Counters {
             namespaces: open!(kernel, HashMap, map::NAMESPACES),
             cells: open!(kernel, PerCpuArray, map::CELLS),
             adopted: open!(kernel, Array, map::ADOPTED),
+            active: Active::open(kernel)?,
             illegal: open!(kernel, HashMap, map::ILLEGAL),
             host: open!(kernel, PerCpuArray, map::HOST),
             records: kernel.records,
@@ -84,6 +87,17 @@ impl Counters {
     /// Sockets of one namespace that are older than the programs, by kernel state number.
     pub fn adopted(&self, row: u32) -> Result<[u64; 16], CountersError> {
         self.adopted.get(&row, 0).map_err(|source| CountersError { name: map::ADOPTED, source })
+    }
+
+    /// Whether anything happened in the namespace of a row since this was asked last. What is read of it afterwards is not
+    /// older.
+    pub fn was_active(&self, row: u32) -> bool {
+        self.active.take(row)
+    }
+
+    /// The same, without ending it.
+    pub fn is_active(&self, row: u32) -> bool {
+        self.active.is_set(row)
     }
 
     /// Gives the row of a namespace that is gone to whichever needs one next. What it counted is lost here.

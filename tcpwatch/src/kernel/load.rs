@@ -97,6 +97,7 @@ pub struct Kernel {
     sweep: Option<Sweep>,
     /// Sockets that there is room for.
     room: u32,
+    rows: u32,
 }
 
 impl Kernel {
@@ -154,6 +155,7 @@ impl Kernel {
             older,
             sweep: None,
             room: options.sockets,
+            rows: Sizes::new(options).rows,
         };
         kernel.sweep = kernel.load_sweep(&types, shared, options).inspect_err(note_no_sweep).ok();
         Ok(kernel)
@@ -182,6 +184,11 @@ impl Kernel {
     /// The program that walks the sockets of all namespaces at once, if this kernel can run it. It is given away once.
     pub fn take_sweep(&mut self) -> Option<Sweep> {
         self.sweep.take()
+    }
+
+    /// Rows of counters, with the one for what has none.
+    pub(super) fn row_count(&self) -> u32 {
+        self.rows
     }
 
     /// Sockets whose age and owner can be known at once.
@@ -273,6 +280,7 @@ pub(super) fn load_object(
         .map_max_entries(map::FREE_ROWS, options.namespaces)
         .map_max_entries(map::CELLS, rows)
         .map_max_entries(map::ADOPTED, rows)
+        .map_max_entries(map::ACTIVE, rows)
         .map_max_entries(map::LISTENERS, options.listeners)
         .map_max_entries(map::REMOTES, remotes())
         .map_max_entries(map::HOST, HostCounters::records(is_preemptible))

@@ -3,6 +3,7 @@
 //! Loads the programs with this kernel's offsets, attaches what this kernel allows, and turns maps, ring and
 //! iterator into plain data. What could not be had is a value that is shown, never a silent lack.
 
+mod active;
 mod attach;
 mod bpf;
 mod btf;

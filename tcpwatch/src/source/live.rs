@@ -1,20 +1,24 @@
 //! The live kernel: counters of the eBPF programs, held beside the kernel's own.
 
+mod gone;
+mod living;
 mod lost;
 mod namespace;
 mod older;
+mod passes;
+mod queues;
 pub(super) mod sockets;
 mod walks;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use tcpwatch_common::cell;
-use tcpwatch_common::event::{Event, Namespace};
+use tcpwatch_common::event::Event;
 
-use super::convert::{Service, add_illegal, by_index, listener, remotes, service};
+use super::convert::{Service, add_illegal, listener, remotes, service};
 use super::namespaces::Namespaces;
 use super::retire::Retired;
 use super::settings::{Settings, limits};
@@ -29,8 +33,12 @@ use crate::sample::{
     Census, NamespaceSample, Plan, ProgramSample, RemoteSample, RingSample, Sample, SocketSample, SourceKind,
     missed,
 };
+use living::Rows;
 use lost::Lost;
+use namespace::Kept;
 use older::{Meeting, Met};
+use passes::Passes;
+use queues::Queues;
 use walks::Walks;
 
 /// Facts taken out of the ring at one tick.
@@ -54,6 +62,12 @@ pub struct Live {
     /// Walks the sockets of all namespaces at once, if this kernel can.
     sweep: Option<Sweep>,
     census: HashMap<u64, Census>,
+    /// What was read last of each namespace.
+    kept: HashMap<u64, Kept>,
+    /// Where the kernel keeps its tables of connections.
+    hashes: BTreeSet<u64>,
+    passes: Passes,
+    queues: Queues,
     walks: Walks,
     retired: Retired,
     lost: Lost,
@@ -104,6 +118,10 @@ impl Live {
             meeting: Meeting::Over,
             sweep,
             census: HashMap::new(),
+            kept: HashMap::new(),
+            hashes: BTreeSet::new(),
+            passes: Passes::new(Instant::now()),
+            queues: Queues::default(),
             walks: Walks::new(Instant::now()),
             retired: Retired::new(options.namespaces, options.retire_after),
             lost: Lost::default(),
@@ -140,86 +158,38 @@ impl Live {
     fn namespaces(
         &mut self,
         census: bool,
+        busy: &HashSet<u64>,
         problems: &mut Vec<String>,
     ) -> Result<Vec<NamespaceSample>, SourceError> {
-        let mut met: BTreeMap<u64, Vec<(u64, Namespace)>> = BTreeMap::new();
-        for (key, namespace) in self.counters.namespaces()? {
-            met.entry(namespace.inode.into()).or_default().push((key, namespace));
-        }
-        self.namespaces.refresh(met.keys().copied())?;
-        let mut all = Vec::new();
-        let handles = self.namespaces.all().to_vec();
-        self.walks.begin(Instant::now(), census, handles.iter().map(|handle| handle.inode));
+        let mut rows: Rows = self.counters.namespaces()?.into_iter().collect();
+        let living = self.living(&mut rows)?;
+        // Those with a queue that is not empty; and events may have left some anywhere.
+        let may_have = !busy.is_empty()
+            || living.iter().any(|one| one.time_wait != Some(0))
+            || living.iter().any(|one| one.row.is_some_and(|row| self.counters.is_active(row)));
+        self.count_minis(&living, census, may_have);
+        let each_alone = self.sweep.is_none();
+        let alone = living.iter().filter(|_| each_alone).map(|one| one.inode);
+        self.walks.begin(Instant::now(), census, alone);
+        let mut all = Vec::with_capacity(living.len() + rows.len() + 1);
         let (late, early): (Vec<_>, Vec<_>) =
-            handles.into_iter().partition(|handle| self.walks.is_late(handle.inode));
-        for handle in early.into_iter().chain(late) {
-            // Cookies only grow: the greatest is the namespace that has the number now.
-            let newest = met.get_mut(&handle.inode).and_then(|rows| {
-                rows.sort_by_key(|(key, _)| *key);
-                rows.pop()
-            });
-            let (sample, problem) = self.namespace(&handle, newest.as_ref())?;
-            problems.extend(problem.map(|problem| format!("network namespace {}: {problem}", handle.inode)));
+            living.into_iter().partition(|one| self.walks.is_late(one.inode));
+        for one in early.into_iter().chain(late) {
+            let (sample, problem) = self.namespace(&one, busy.contains(&one.inode))?;
+            problems.extend(problem.map(|problem| format!("network namespace {}: {problem}", one.inode)));
             all.push(sample);
         }
         all.sort_by_key(|namespace| namespace.inode);
+        let alive: HashSet<u64> = all.iter().map(|namespace| namespace.inode).collect();
+        self.add_gone(rows, &mut all)?;
         add_illegal(&mut all, &self.counters)?;
-        self.add_gone(met, &mut all)?;
-        let is_alive = |inode| all.iter().any(|namespace| namespace.inode == inode && namespace.is_alive);
+        let is_alive = |inode| alive.contains(&inode);
         self.census.retain(|inode, _| is_alive(*inode));
+        self.kept.retain(|inode, _| is_alive(*inode));
         self.surveyor.retain(is_alive);
         self.settings.retain(is_alive);
         self.walks.end(Instant::now(), is_alive);
         Ok(all)
-    }
-
-    /// Namespaces that have counters and are not there any more; their rows go to others when rows get scarce.
-    fn add_gone(
-        &mut self,
-        met: BTreeMap<u64, Vec<(u64, Namespace)>>,
-        all: &mut Vec<NamespaceSample>,
-    ) -> Result<(), SourceError> {
-        let used = all.len() + met.values().map(Vec::len).sum::<usize>();
-        let is_scarce = self.retired.is_scarce(used);
-        for (inode, rows) in met {
-            for (generation, namespace) in rows {
-                let (cells, adopted) = self.row(Some(namespace.row))?;
-                let adopted = by_index(&adopted);
-                let mut gone = [NamespaceSample {
-                    inode,
-                    generation,
-                    cells: Some(cells),
-                    adopted,
-                    ..Default::default()
-                }];
-                add_illegal(&mut gone, &self.counters)?;
-                let [sample] = gone;
-                if is_scarce && self.retired.is_due(&sample) {
-                    self.counters.free_row(generation, namespace.row)?;
-                    self.retired.take(sample);
-                } else {
-                    all.push(sample);
-                }
-            }
-        }
-        all.push(self.others()?);
-        Ok(())
-    }
-
-    /// All namespaces without a row of their own, as one without a number: those that are retired, and those for
-    /// which there was none.
-    fn others(&self) -> Result<NamespaceSample, SourceError> {
-        let (cells, adopted) = self.row(Some(cell::OVERFLOW_ROW))?;
-        let folded = NamespaceSample {
-            name: Some("others".into()),
-            cells: Some(cells),
-            adopted: by_index(&adopted),
-            ..Default::default()
-        };
-        let mut folded = [folded];
-        add_illegal(&mut folded, &self.counters)?;
-        let [folded] = folded;
-        Ok(self.retired.with(folded))
     }
 
     /// The processes that a sample speaks of.
@@ -259,6 +229,14 @@ impl Live {
     }
 }
 
+/// More sockets were opened at once than the map for older ones had room for.
+fn unmet(count: u64) -> String {
+    format!(
+        "{count} sockets were opened while those older than tcpwatch were counted, and there was no room to tell the one \
+         kind from the other: numbers of sockets may be wrong by as many. A restart of tcpwatch counts anew"
+    )
+}
+
 impl Source for Live {
     fn set_plan(&mut self, plan: Plan) {
         self.surveyor.set_plan(plan);
@@ -270,7 +248,8 @@ impl Source for Live {
         self.surveyor.prepare(&mut self.kernel);
         let listeners = self.listeners.read(&mut self.kernel)?;
         self.services = listeners.iter().filter_map(|(_, met)| service(met)).collect();
-        let namespaces = self.namespaces(census, &mut problems)?;
+        let busy = self.queues.busy(&listeners);
+        let mut namespaces = self.namespaces(census, &busy, &mut problems)?;
         let own = namespaces.iter().find(|namespace| namespace.is_own);
         let limits = limits(own.and_then(|own| own.counters.as_ref()));
         problems.extend(self.namespaces.hidden());
@@ -284,6 +263,10 @@ impl Source for Live {
         // After the drain: what is counted as seen by now and not delivered is still in the ring.
         let mut host = self.counters.host()?;
         host.nested = self.lost.recovered(missed(&programs), host.nested);
+        if host.unmet > 0 {
+            namespaces.iter_mut().for_each(|namespace| namespace.is_complete = false);
+            problems.push(unmet(host.unmet));
+        }
         let names = self.kernel.reset_reasons();
         let reasons = self.counters.reset_reasons(names.len())?;
         Ok(Sample {

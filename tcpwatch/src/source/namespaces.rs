@@ -19,11 +19,12 @@ pub(super) struct Namespaces {
     looked: Instant,
     /// Numbers that the kernel side knew and a look did not find: not a reason to look again.
     not_found: HashSet<u64>,
+    is_stale: bool,
 }
 
 impl Namespaces {
     pub(super) fn look() -> Result<Self, NetnsError> {
-        Ok(Self { found: discover()?, looked: Instant::now(), not_found: HashSet::new() })
+        Ok(Self { found: discover()?, looked: Instant::now(), not_found: HashSet::new(), is_stale: false })
     }
 
     /// Looks again if it is time to, or if one of `met` is not known.
@@ -32,15 +33,22 @@ impl Namespaces {
         if age < SOON {
             return Ok(());
         }
-        let unknown: Vec<u64> = met.filter(|inode| !self.is_known(*inode)).collect();
+        let known: HashSet<u64> = self.found.namespaces.iter().map(|found| found.inode).collect();
+        let unknown: Vec<u64> = met.filter(|inode| !known.contains(inode)).collect();
         let is_new = |inode: &u64| !self.not_found.contains(inode);
-        if age < EVERY && !unknown.iter().any(is_new) {
+        if age < EVERY && !self.is_stale && !unknown.iter().any(is_new) {
             return Ok(());
         }
         self.found = discover()?;
         self.looked = Instant::now();
+        self.is_stale = false;
         self.not_found = unknown.into_iter().filter(|inode| !self.is_known(*inode)).collect();
         Ok(())
+    }
+
+    /// Has the next refresh look again: a namespace could not be entered where it was found.
+    pub(super) fn look_soon(&mut self) {
+        self.is_stale = true;
     }
 
     pub(super) fn all(&self) -> &[NetnsHandle] {

@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 use crate::model::states::whole_sockets;
 use crate::sample::NamespaceSample;
 
+/// Where rows get scarce, a namespace that is gone keeps its row for so long only.
+const SCARCE: Duration = Duration::from_secs(5);
+
 /// What is known of namespaces that are gone.
 #[derive(Debug)]
 pub(super) struct Retired {
@@ -16,8 +19,8 @@ pub(super) struct Retired {
     after: Duration,
     /// Rows there are.
     rows: usize,
-    /// By generation: how much had happened when it was looked at, and since when nothing has been added.
-    quiet: HashMap<u64, (u64, Instant)>,
+    /// By generation: what had happened when it was looked at last, and since when nothing has been added.
+    quiet: HashMap<u64, (NamespaceSample, Instant)>,
     /// What all that were retired had counted.
     sum: Option<NamespaceSample>,
 }
@@ -28,21 +31,28 @@ impl Retired {
         Self { after, rows, quiet: HashMap::new(), sum: None }
     }
 
-    /// Whether rows are getting scarce: only then is anything retired.
-    pub(super) fn is_scarce(&self, used: usize) -> bool {
-        used > self.rows / 4 * 3
+    /// What had happened in a namespace when it was looked at last.
+    pub(super) fn kept(&self, generation: u64) -> Option<&NamespaceSample> {
+        self.quiet.get(&generation).map(|(sample, _)| sample)
     }
 
-    /// Whether a namespace that was not found any more has no sockets, and nothing has happened in it for long.
-    pub(super) fn is_due(&mut self, namespace: &NamespaceSample) -> bool {
-        let happened = namespace.cells.iter().flatten().sum::<u64>();
-        let (before, since) = self.quiet.entry(namespace.generation).or_insert((happened, Instant::now()));
-        if *before != happened {
-            (*before, *since) = (happened, Instant::now());
+    /// Forgets namespaces that are there again, which a look for namespaces had missed.
+    pub(super) fn retain(&mut self, is_gone: impl Fn(u64) -> bool) {
+        self.quiet.retain(|generation, _| is_gone(*generation));
+    }
+
+    /// Whether a namespace that was not found any more has no sockets, and nothing has happened in it for long; for not
+    /// quite as long if so many rows are used that they get scarce.
+    pub(super) fn is_due(&mut self, namespace: &NamespaceSample, used: usize, now: Instant) -> bool {
+        let after = if used > self.rows / 4 * 3 { self.after.min(SCARCE) } else { self.after };
+        let (before, since) =
+            self.quiet.entry(namespace.generation).or_insert_with(|| (namespace.clone(), now));
+        if before.cells != namespace.cells {
+            (*before, *since) = (namespace.clone(), now);
         }
         let is_empty =
             whole_sockets(namespace).is_some_and(|counts| counts.iter().sum::<u64>() == closed(&counts));
-        is_empty && since.elapsed() >= self.after
+        is_empty && now.saturating_duration_since(*since) >= after
     }
 
     /// Keeps what a namespace had counted.
@@ -92,12 +102,29 @@ mod tests {
 
     #[test]
     fn only_empty_and_quiet_namespaces_are_retired() {
-        let mut retired = Retired::new(8, Duration::ZERO);
-        assert!(!retired.is_scarce(6) && retired.is_scarce(7));
-        assert!(!retired.is_due(&gone(1, 2, 1)), "a listener is left");
-        assert!(retired.is_due(&gone(2, 2, 2)));
-        let mut patient = Retired::new(8, Duration::from_hours(1));
-        assert!(!patient.is_due(&gone(2, 2, 2)), "not yet");
+        let now = Instant::now();
+        let mut retired = Retired::new(8, Duration::from_secs(60));
+        for second in [0, 59] {
+            let now = now + Duration::from_secs(second);
+            assert!(!retired.is_due(&gone(1, 2, 1), 2, now), "a listener is left");
+            assert!(!retired.is_due(&gone(2, 2, 2), 2, now), "not yet");
+        }
+        let later = now + Duration::from_secs(60);
+        assert!(!retired.is_due(&gone(1, 2, 1), 2, later), "a listener is left");
+        assert!(retired.is_due(&gone(2, 2, 2), 2, later));
+        assert!(!retired.is_due(&gone(2, 3, 3), 2, later), "something has happened");
+        assert!(!retired.is_due(&gone(2, 3, 3), 2, later + SCARCE), "not yet again");
+    }
+
+    #[test]
+    fn rows_that_get_scarce_are_given_up_sooner() {
+        let now = Instant::now();
+        let mut retired = Retired::new(8, Duration::from_secs(60));
+        assert!(!retired.is_due(&gone(2, 2, 2), 7, now), "events may still be under way");
+        assert!(!retired.is_due(&gone(2, 2, 2), 6, now + SCARCE), "there is room");
+        assert!(retired.is_due(&gone(2, 2, 2), 7, now + SCARCE));
+        retired.retain(|generation| generation != 2);
+        assert!(retired.kept(2).is_none());
     }
 
     #[test]

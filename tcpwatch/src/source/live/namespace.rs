@@ -2,101 +2,168 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use tcpwatch_common::event::Namespace;
 use tcpwatch_common::{TcpState, cell};
 
 use super::Live;
-use crate::host::netns::{NetnsHandle, within};
+use super::living::Living;
+use crate::host::netns::within;
 use crate::host::procfs::{NetCounters, OF_THREAD};
+use crate::kernel::CensusError;
 use crate::model::states::whole_sockets;
 use crate::sample::{Census, Minis, NamespaceSample, StateCounts, Sysctls};
 use crate::source::SourceError;
 use crate::source::convert::{by_index, has_listened, kernel_counters, minis};
 use crate::source::survey::Around;
 
+/// A namespace in which nothing happens is looked into so often all the same: some of the kernel's own counters can change
+/// without an event.
+const ROTATION: Duration = Duration::from_secs(15);
+
+/// What was read last of a namespace.
+#[derive(Debug)]
+pub(super) struct Kept {
+    sample: NamespaceSample,
+    /// What tells the namespace from a later one with the same number.
+    key: Option<u64>,
+    next: Instant,
+}
+
 /// What is read while the thread is inside a namespace.
 struct Inside {
-    before: Option<NetCounters>,
-    cells: cell::Row,
-    adopted: [u64; 16],
-    after: Option<NetCounters>,
+    figures: Figures,
     census: Option<(StateCounts, Minis)>,
     sysctls: Option<Arc<Sysctls>>,
     problem: Option<String>,
 }
 
+/// Our counters, and the kernel's before and after them.
+struct Figures {
+    before: Option<NetCounters>,
+    cells: cell::Row,
+    adopted: [u64; 16],
+    after: Option<NetCounters>,
+}
+
 impl Live {
-    /// One namespace, by its newest row of counters.
+    /// One namespace. It is only looked into if something has happened in it.
     pub(super) fn namespace(
         &mut self,
-        handle: &NetnsHandle,
-        met: Option<&(u64, Namespace)>,
+        living: &Living,
+        is_troubled: bool,
     ) -> Result<(NamespaceSample, Option<String>), SourceError> {
-        let inside = match within(handle, || self.inside(handle.inode, met.map(|(_, met)| met.row))) {
-            Ok(inside) => inside?,
-            Err(error) => {
-                let (cells, adopted) = self.row(met.map(|(_, met)| met.row))?;
-                Inside {
-                    before: None,
-                    cells,
-                    adopted,
-                    after: None,
-                    census: None,
-                    sysctls: None,
-                    problem: Some(error.to_string()),
-                }
+        let now = Instant::now();
+        // Asked in any case, as it is cleared by that.
+        let is_active = living.row.is_some_and(|row| self.counters.was_active(row)) || is_troubled;
+        let inode = living.inode;
+        let kept = self.kept.get(&inode).filter(|kept| kept.key == living.key && now < kept.next);
+        if let Some(mut sample) = kept.filter(|_| !is_active).map(|kept| kept.sample.clone())
+            && !(self.has_walk(inode, &sample) && self.walks.has_time(inode))
+        {
+            self.renew(living, &mut sample);
+            return Ok((sample, None));
+        }
+        let (mut sample, problem) = self.read(living)?;
+        let kept = Kept { sample: sample.clone(), key: living.key, next: self.next_look(inode, now) };
+        self.kept.insert(inode, kept);
+        self.renew(living, &mut sample);
+        Ok((sample, problem))
+    }
+
+    /// Whether the sockets of a namespace are to be walked for it alone.
+    fn has_walk(&self, inode: u64, sample: &NamespaceSample) -> bool {
+        let mut counts = sample.cells.map_or([0; _], |_| whole_sockets(sample).unwrap_or_default());
+        counts[TcpState::Close.index()] = 0;
+        counts[TcpState::TimeWait.index()] = sample.counters.map_or(0, |counters| counters.sock.tw);
+        self.surveyor.is_due(inode, &counts) || (self.sweep.is_none() && self.walks.is_left(inode))
+    }
+
+    /// Spread out, so that namespaces that were found together are not all looked into at the same tick.
+    fn next_look(&self, inode: u64, now: Instant) -> Instant {
+        let is_first = !self.kept.contains_key(&inode);
+        now + if is_first { ROTATION / 16 * (1 + (inode % 16) as u32) } else { ROTATION }
+    }
+
+    /// Puts in what is known without a look into the namespace.
+    fn renew(&self, living: &Living, sample: &mut NamespaceSample) {
+        sample.census = self.census.get(&living.inode).copied();
+        sample.survey = self.surveyor.of(living.inode);
+        if let (Some((_, kernel)), Some(time_wait)) = (&mut sample.kernel, living.time_wait) {
+            kernel.time_wait = time_wait;
+        }
+    }
+
+    fn read(&mut self, living: &Living) -> Result<(NamespaceSample, Option<String>), SourceError> {
+        let entered = living.handle.as_ref().map(|handle| within(handle, || self.inside(living)));
+        let inside = match entered {
+            Some(Ok(inside)) => inside?,
+            Some(Err(error)) => {
+                self.namespaces.look_soon();
+                self.outside(living, Some(error.to_string()))?
             }
+            None => self.outside(living, None)?,
         };
+        let Figures { before, cells, adopted, after } = inside.figures;
         if let Some((counts, minis)) = inside.census {
             let census = Census { elapsed: self.opened.elapsed(), counts, minis: Some(minis) };
-            self.census.insert(handle.inode, census);
+            self.census.insert(living.inode, census);
         }
-        self.met.check(handle.inode, &inside.cells, &inside.adopted, inside.after.as_ref());
+        self.met.check(living.inode, &cells, &adopted, after.as_ref());
         let sample = NamespaceSample {
-            inode: handle.inode,
-            generation: met.map_or(0, |(generation, _)| *generation),
-            name: handle.name.clone(),
-            is_own: handle.is_own,
+            inode: living.inode,
+            generation: living.row.and(living.key).unwrap_or(0),
+            name: living.handle.as_ref().and_then(|handle| handle.name.clone()),
+            is_own: living.handle.as_ref().is_some_and(|handle| handle.is_own),
             is_alive: true,
-            cells: Some(inside.cells),
-            adopted: by_index(&inside.adopted),
+            cells: Some(cells),
+            adopted: by_index(&adopted),
             illegal: Vec::new(),
-            is_complete: self.met.has(handle.inode),
-            census: self.census.get(&handle.inode).copied(),
-            kernel: inside.before.zip(inside.after).map(|(a, b)| (kernel_counters(&a), kernel_counters(&b))),
-            counters: inside.after,
+            is_complete: self.met.has(living.inode),
+            census: None,
+            kernel: before.zip(after).map(|(a, b)| (kernel_counters(&a), kernel_counters(&b))),
+            counters: after,
             sysctls: inside.sysctls,
-            survey: self.surveyor.of(handle.inode),
+            survey: None,
         };
         Ok((sample, inside.problem))
     }
 
-    fn inside(&mut self, inode: u64, row: Option<u32>) -> Result<Inside, SourceError> {
-        let mut problem = None;
+    /// What is known of a namespace that cannot be entered.
+    fn outside(&self, living: &Living, problem: Option<String>) -> Result<Inside, SourceError> {
+        let (cells, adopted) = self.row(living.row)?;
+        let figures = Figures { before: None, cells, adopted, after: None };
+        Ok(Inside { figures, census: None, sysctls: None, problem })
+    }
+
+    /// Our counters are read before and after the kernel's: if they are the same, nothing moved meanwhile. Else the kernel's
+    /// are read once more, so that ours are between two readings.
+    fn figures(&mut self, row: Option<u32>, problem: &mut Option<String>) -> Result<Figures, SourceError> {
         let dir = Path::new(OF_THREAD);
         let mut read = |buffer: &mut String| {
-            NetCounters::read(dir, buffer).map_err(|error| problem = Some(error.to_string())).ok()
+            NetCounters::read(dir, buffer).map_err(|error| *problem = Some(error.to_string())).ok()
         };
+        let first = self.row(row)?;
         let before = read(&mut self.buffer);
         let (cells, adopted) = self.row(row)?;
-        let after = read(&mut self.buffer);
+        let after = if (cells, adopted) == first { before } else { read(&mut self.buffer) };
+        Ok(Figures { before, cells, adopted, after })
+    }
+
+    fn inside(&mut self, living: &Living) -> Result<Inside, SourceError> {
+        let inode = living.inode;
+        let mut problem = None;
+        let figures = self.figures(living.row, &mut problem)?;
+        let Figures { cells, adopted, after, .. } = &figures;
         let sysctls = self.settings.of(inode);
-        let counts = counts(&cells, &adopted, after.as_ref());
-        // A walk costs milliseconds however few sockets there are. Half-open requests can outlive their listener, so
-        // an empty namespace is only sure of having none if it never had a listener.
-        let empty = after.as_ref().is_some_and(NetCounters::no_sockets) && !has_listened(&cells, &adopted);
-        let is_left = self.walks.is_left(inode);
+        let counts = counts(cells, adopted, after.as_ref());
         let started = Instant::now();
         let walked = if self.surveyor.is_due(inode, &counts) && self.walks.has_time(inode) {
             let around =
                 Around { inode, sysctls: &sysctls, services: &self.services, elapsed: self.opened.elapsed() };
             Some(self.surveyor.survey(&mut self.kernel, &mut self.counters, &counts, &around))
-        } else if is_left && empty {
-            Some(Ok([0; _]))
-        } else if is_left && self.walks.has_time(inode) {
-            Some(self.kernel.census(&mut self.counters))
+        } else if self.sweep.is_none() {
+            self.census_of_one(inode, &figures)
         } else {
             None
         };
@@ -111,7 +178,25 @@ impl Live {
                 None
             }
         };
-        Ok(Inside { before, cells, adopted, after, census, sysctls: Some(sysctls), problem })
+        Ok(Inside { figures, census, sysctls: Some(sysctls), problem })
+    }
+
+    /// Walks a namespace with the kernel's iterator, where there is no walk for all of them.
+    fn census_of_one(
+        &mut self,
+        inode: u64,
+        figures: &Figures,
+    ) -> Option<Result<tcpwatch_common::event::Census, CensusError>> {
+        if !self.walks.is_left(inode) {
+            return None;
+        }
+        // A walk costs milliseconds however few sockets there are. Half-open requests can outlive their listener, so
+        // an empty namespace is only sure of having none if it never had a listener.
+        let has_none = figures.after.as_ref().is_some_and(NetCounters::no_sockets);
+        if has_none && !has_listened(&figures.cells, &figures.adopted) {
+            return Some(Ok([0; _]));
+        }
+        self.walks.has_time(inode).then(|| self.kernel.census(&mut self.counters))
     }
 }
 
