@@ -5,7 +5,7 @@
 //! the programs. A namespace can have a table of its own (`net.ipv4.tcp_child_ehash_entries`), so each table is walked.
 
 /// Chains whose heads are read at once; a power of two.
-pub const HEADS: usize = 32;
+pub const HEADS: usize = 64;
 
 /// What a run is to do: bits of its third argument.
 pub mod task {

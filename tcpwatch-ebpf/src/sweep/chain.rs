@@ -124,7 +124,24 @@ fn begin(work: &mut Work) -> bool {
         let first = u64::from(chain) - place as u64;
         copy(work.heads.as_mut_ptr().cast(), HEADS * 8, work.table.wrapping_add(first * 8));
     }
-    // SAFETY: the index is masked.
-    work.link = unsafe { read_volatile(work.heads.as_ptr().add(place)) };
+    skip_empty(work, place);
     true
+}
+
+/// Goes on to the first of the chains at hand that is not empty, or to the last of them.
+#[inline(always)]
+fn skip_empty(work: &mut Work, first: usize) {
+    let mut chain = work.chain;
+    let mut link = 0;
+    for more in 0..HEADS {
+        // SAFETY: the index is masked.
+        link = unsafe { read_volatile(work.heads.as_ptr().add((first + more) & (HEADS - 1))) };
+        let is_last = first + more >= HEADS - 1 || chain.wrapping_add(1) >= work.end;
+        if is_last || link != u64::from(chain) << 1 | 1 {
+            break;
+        }
+        chain = chain.wrapping_add(1);
+    }
+    work.chain = chain;
+    work.link = link;
 }

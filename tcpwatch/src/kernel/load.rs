@@ -95,6 +95,7 @@ pub struct Kernel {
     pub(super) records: u32,
     older: Older,
     sweep: Option<Sweep>,
+    has_sweep: bool,
     /// Sockets that there is room for.
     room: u32,
     rows: u32,
@@ -154,10 +155,12 @@ impl Kernel {
             records,
             older,
             sweep: None,
+            has_sweep: false,
             room: options.sockets,
             rows: Sizes::new(options).rows,
         };
         kernel.sweep = kernel.load_sweep(&types, shared, options).inspect_err(note_no_sweep).ok();
+        kernel.has_sweep = kernel.sweep.is_some();
         Ok(kernel)
     }
 
@@ -179,6 +182,11 @@ impl Kernel {
         ];
         let (set_mask, rows) = (sizes.sets - 1, sizes.rows);
         Sweep::load(types, Running { shared, sizes: of_maps, set_mask, origin, rows })
+    }
+
+    /// Whether this kernel lists its namespaces, and walks the sockets of all of them at once.
+    pub fn lists_namespaces(&self) -> bool {
+        self.has_sweep
     }
 
     /// The program that walks the sockets of all namespaces at once, if this kernel can run it. It is given away once.

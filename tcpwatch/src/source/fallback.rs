@@ -53,7 +53,7 @@ impl Fallback {
 
 impl Source for Fallback {
     fn sample(&mut self, _census: bool) -> Result<Sample, SourceError> {
-        self.namespaces.refresh(std::iter::empty())?;
+        self.namespaces.refresh(std::iter::empty(), false)?;
         let mut problems = Vec::new();
         let namespaces =
             self.namespaces.all().iter().map(|handle| self.namespace(handle, &mut problems)).collect();
@@ -66,7 +66,7 @@ impl Source for Fallback {
         is_wanted: &dyn Fn(u64) -> bool,
         each: &mut dyn FnMut(&SocketSample),
     ) -> Result<Vec<String>, SourceError> {
-        self.namespaces.refresh(std::iter::empty())?;
+        self.namespaces.refresh(std::iter::empty(), false)?;
         let mut problems = Vec::new();
         for handle in self.namespaces.all().iter().filter(|handle| is_wanted(handle.inode)) {
             let each = &mut |told: &diag::DiagSocket| socket(handle.inode, told).iter().for_each(&mut *each);

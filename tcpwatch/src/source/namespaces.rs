@@ -9,6 +9,9 @@ use crate::host::netns::{Discovery, NetnsError, NetnsHandle, discover};
 /// How often namespaces are looked for: a look costs some microseconds per process.
 const EVERY: Duration = Duration::from_secs(10);
 
+/// The same where the kernel lists them all: then new ones are known without looking, and only names may have changed.
+const EVERY_IF_LISTED: Duration = Duration::from_mins(1);
+
 /// How soon a namespace that the kernel side tells of is looked for.
 const SOON: Duration = Duration::from_secs(1);
 
@@ -27,8 +30,8 @@ impl Namespaces {
         Ok(Self { found: discover()?, looked: Instant::now(), not_found: HashSet::new(), is_stale: false })
     }
 
-    /// Looks again if it is time to, or if one of `met` is not known.
-    pub(super) fn refresh(&mut self, met: impl Iterator<Item = u64>) -> Result<(), NetnsError> {
+    /// Looks again if it is time to, or if one of `met` is not known. `is_all`: these are all that there are.
+    pub(super) fn refresh(&mut self, met: impl Iterator<Item = u64>, is_all: bool) -> Result<(), NetnsError> {
         let age = self.looked.elapsed();
         if age < SOON {
             return Ok(());
@@ -36,7 +39,8 @@ impl Namespaces {
         let known: HashSet<u64> = self.found.namespaces.iter().map(|found| found.inode).collect();
         let unknown: Vec<u64> = met.filter(|inode| !known.contains(inode)).collect();
         let is_new = |inode: &u64| !self.not_found.contains(inode);
-        if age < EVERY && !self.is_stale && !unknown.iter().any(is_new) {
+        let every = if is_all { EVERY_IF_LISTED } else { EVERY };
+        if age < every && !self.is_stale && !unknown.iter().any(is_new) {
             return Ok(());
         }
         self.found = discover()?;

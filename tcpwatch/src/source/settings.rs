@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use crate::host::sysctl::{read_string, read_u64};
 use crate::sample::{HostLimits, NetCounters, Sysctls};
 
-/// Settings change rarely, and each costs a file to read.
-const EVERY: Duration = Duration::from_secs(5);
+/// Settings change rarely, and each costs a file to read: more often where something happens.
+const EVERY: Duration = Duration::from_secs(10);
+const EVERY_AT_REST: Duration = Duration::from_mins(2);
 
 /// What was read last, by namespace.
 #[derive(Debug, Default)]
@@ -18,9 +19,10 @@ pub(super) struct Settings {
 
 impl Settings {
     /// The settings of the calling thread's namespace.
-    pub(super) fn of(&mut self, inode: u64) -> Arc<Sysctls> {
+    pub(super) fn of(&mut self, inode: u64, is_at_rest: bool) -> Arc<Sysctls> {
+        let every = if is_at_rest { EVERY_AT_REST } else { EVERY };
         if let Some((read, sysctls)) = self.kept.get(&inode)
-            && read.elapsed() < EVERY
+            && read.elapsed() < every
         {
             return Arc::clone(sysctls);
         }

@@ -9,6 +9,7 @@ use tcpwatch::source::{Live, Source as _};
 use tcpwatch_common::TcpState::{Close, SynSent};
 
 use crate::churn::traffic::is_small;
+use crate::held::figures::{Watcher, sample, small};
 use crate::support::netns::Netns;
 
 const CONNECTIONS: u64 = 3;
@@ -58,4 +59,34 @@ fn rows_are_used_again_and_counts_never_fall() {
     assert!(before - first >= namespaces() * CONNECTIONS, "{first} to {before}");
     let met = live.namespaces_met().expect("the map can be read");
     assert!(met <= 16, "{met} rows are in use");
+}
+
+#[test]
+fn a_namespace_never_has_the_figures_of_an_earlier_one_with_its_number() {
+    let connect = || {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+        drop(TcpStream::connect(listener.local_addr().expect("bound")).expect("connect"));
+    };
+    let mut watcher = Watcher::live(&small());
+    if !watcher.source.kernel().lists_namespaces() {
+        return;
+    }
+    // Numbers are given out again soon.
+    for _ in 0..200 {
+        let first = Netns::new("first");
+        let inode = first.inode();
+        first.run(connect);
+        assert!(sample(&watcher.report(), &first).cells.is_some_and(|cells| cells.iter().sum::<u64>() > 0));
+        drop(first);
+        let later: Vec<Netns> = (0..4).map(|_| Netns::new("later")).collect();
+        let Some(same) = later.iter().find(|ns| ns.inode() == inode) else { continue };
+        let report = watcher.report();
+        let mut shown =
+            report.sample.namespaces.iter().filter(|shown| shown.is_alive && shown.inode == same.inode());
+        // It may not have been looked for yet.
+        let counted = shown.next().and_then(|shown| shown.cells).map_or(0, |cells| cells.iter().sum::<u64>());
+        assert_eq!(counted, 0, "nothing has happened in it");
+        return;
+    }
+    panic!("no number was given out again");
 }

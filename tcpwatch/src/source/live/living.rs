@@ -43,7 +43,7 @@ impl Live {
         self.hashes = nets.iter().flatten().map(|net| net.hash).collect();
         let mut living = match nets {
             Some(nets) => {
-                self.namespaces.refresh(nets.iter().map(|net| net.inode.into()))?;
+                self.namespaces.refresh(nets.iter().map(|net| net.inode.into()), true)?;
                 let mut handles: BTreeMap<u64, NetnsHandle> =
                     self.namespaces.all().iter().map(|handle| (handle.inode, handle.clone())).collect();
                 let living = nets.iter().map(|net| Living {
@@ -63,7 +63,7 @@ impl Live {
 
     fn living_by_number(&mut self, rows: &mut Rows) -> Result<Vec<Living>, SourceError> {
         let inodes: Vec<u64> = rows.values().map(|met| met.inode.into()).collect();
-        self.namespaces.refresh(inodes.into_iter())?;
+        self.namespaces.refresh(inodes.into_iter(), false)?;
         let living = self.namespaces.all().iter().map(|handle| {
             // Cookies mostly grow, so the greatest is most likely the namespace that has the number now.
             let of_it = rows.iter().filter(|(_, met)| u64::from(met.inode) == handle.inode);

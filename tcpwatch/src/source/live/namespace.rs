@@ -8,7 +8,7 @@ use tcpwatch_common::{TcpState, cell};
 
 use super::Live;
 use super::living::Living;
-use crate::host::netns::within;
+use crate::host::netns::{NetnsError, within};
 use crate::host::procfs::{NetCounters, OF_THREAD};
 use crate::kernel::CensusError;
 use crate::model::states::whole_sockets;
@@ -19,12 +19,14 @@ use crate::source::survey::Around;
 
 /// A namespace in which nothing happens is looked into so often all the same: some of the kernel's own counters can change
 /// without an event.
-const ROTATION: Duration = Duration::from_secs(15);
+const ROTATION: Duration = Duration::from_secs(30);
 
 /// What was read last of a namespace.
 #[derive(Debug)]
 pub(super) struct Kept {
     sample: NamespaceSample,
+    /// Why something is missing.
+    problem: Option<String>,
     /// What tells the namespace from a later one with the same number.
     key: Option<u64>,
     next: Instant,
@@ -58,14 +60,16 @@ impl Live {
         let is_active = living.row.is_some_and(|row| self.counters.was_active(row)) || is_troubled;
         let inode = living.inode;
         let kept = self.kept.get(&inode).filter(|kept| kept.key == living.key && now < kept.next);
-        if let Some(mut sample) = kept.filter(|_| !is_active).map(|kept| kept.sample.clone())
+        let kept = kept.filter(|_| !is_active).map(|kept| (kept.sample.clone(), kept.problem.clone()));
+        if let Some((mut sample, problem)) = kept
             && !(self.has_walk(inode, &sample) && self.walks.has_time(inode))
         {
             self.renew(living, &mut sample);
-            return Ok((sample, None));
+            return Ok((sample, problem));
         }
-        let (mut sample, problem) = self.read(living)?;
-        let kept = Kept { sample: sample.clone(), key: living.key, next: self.next_look(inode, now) };
+        let (mut sample, problem) = self.read(living, !is_active)?;
+        let next = self.next_look(inode, now);
+        let kept = Kept { sample: sample.clone(), problem: problem.clone(), key: living.key, next };
         self.kept.insert(inode, kept);
         self.renew(living, &mut sample);
         Ok((sample, problem))
@@ -94,12 +98,18 @@ impl Live {
         }
     }
 
-    fn read(&mut self, living: &Living) -> Result<(NamespaceSample, Option<String>), SourceError> {
-        let entered = living.handle.as_ref().map(|handle| within(handle, || self.inside(living)));
+    fn read(
+        &mut self,
+        living: &Living,
+        is_at_rest: bool,
+    ) -> Result<(NamespaceSample, Option<String>), SourceError> {
+        let entered = living.handle.as_ref().map(|handle| within(handle, || self.inside(living, is_at_rest)));
         let inside = match entered {
             Some(Ok(inside)) => inside?,
             Some(Err(error)) => {
-                self.namespaces.look_soon();
+                if matches!(error, NetnsError::Gone { .. }) {
+                    self.namespaces.look_soon();
+                }
                 self.outside(living, Some(error.to_string()))?
             }
             None => self.outside(living, None)?,
@@ -150,12 +160,12 @@ impl Live {
         Ok(Figures { before, cells, adopted, after })
     }
 
-    fn inside(&mut self, living: &Living) -> Result<Inside, SourceError> {
+    fn inside(&mut self, living: &Living, is_at_rest: bool) -> Result<Inside, SourceError> {
         let inode = living.inode;
         let mut problem = None;
         let figures = self.figures(living.row, &mut problem)?;
         let Figures { cells, adopted, after, .. } = &figures;
-        let sysctls = self.settings.of(inode);
+        let sysctls = self.settings.of(inode, is_at_rest);
         let counts = counts(cells, adopted, after.as_ref());
         let started = Instant::now();
         let walked = if self.surveyor.is_due(inode, &counts) && self.walks.has_time(inode) {

@@ -28,7 +28,7 @@ impl Live {
         let mut met: Vec<_> = self.counters.namespaces()?;
         met.sort_unstable_by_key(|(generation, _)| *generation);
         let rows: HashMap<u64, u32> = met.into_iter().map(|(_, met)| (met.inode.into(), met.row)).collect();
-        self.namespaces.refresh(rows.keys().copied())?;
+        self.namespaces.refresh(rows.keys().copied(), false)?;
         let mut problems = Vec::new();
         for handle in self.namespaces.all().to_vec() {
             if !is_wanted(handle.inode) {

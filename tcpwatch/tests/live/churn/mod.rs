@@ -1,6 +1,7 @@
 //! Many short connections at once: not one transition may be lost, whatever interrupts what.
 
 mod limits;
+mod older;
 pub mod traffic;
 
 use std::collections::HashMap;
