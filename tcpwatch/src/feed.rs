@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{oneshot, watch};
 
@@ -80,10 +80,18 @@ struct Latest {
     tick: Option<Duration>,
 }
 
+/// What the sampling thread is doing, for a person, and since when.
+#[derive(Clone, Debug)]
+pub struct Doing {
+    pub what: String,
+    pub since: Instant,
+}
+
 /// A reader's end.
 #[derive(Clone, Debug)]
 pub struct Feed {
     latest: watch::Receiver<Option<Latest>>,
+    doing: watch::Receiver<Doing>,
     ask: mpsc::Sender<Message>,
 }
 
@@ -91,20 +99,27 @@ pub struct Feed {
 #[derive(Debug)]
 pub struct Publisher {
     latest: watch::Sender<Option<Latest>>,
+    doing: watch::Sender<Doing>,
     asked: mpsc::Receiver<Message>,
 }
 
 /// Connects a sampling thread with its readers.
 pub fn feed() -> (Publisher, Feed) {
     let (ask, asked) = mpsc::channel();
-    let (sender, receiver) = watch::channel(None);
-    (Publisher { latest: sender, asked }, Feed { latest: receiver, ask })
+    let (latest, shown) = watch::channel(None);
+    let (doing, done) = watch::channel(Doing { what: "starting".into(), since: Instant::now() });
+    (Publisher { latest, doing, asked }, Feed { latest: shown, doing: done, ask })
 }
 
 impl Feed {
     /// The latest report; `None` before the first.
     pub fn latest(&self) -> Option<Arc<Report>> {
         self.latest.borrow().as_ref().map(|latest| Arc::clone(&latest.report))
+    }
+
+    /// What the sampling thread is doing: before the first report how far it has got, then what it watches through.
+    pub fn doing(&self) -> Doing {
+        self.doing.borrow().clone()
     }
 
     /// Waits for a report that was not waited for yet; false if there will be none.
@@ -163,6 +178,11 @@ impl Publisher {
             let tick = tick.or_else(|| latest.as_ref()?.tick);
             *latest = Some(Latest { report, findings, tick });
         });
+    }
+
+    /// Tells readers what this thread is doing.
+    pub fn doing(&self, what: String) {
+        self.doing.send_replace(Doing { what, since: Instant::now() });
     }
 
     /// Waits for somebody to ask, at most `timeout`. What piled up is told together.

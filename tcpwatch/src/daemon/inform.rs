@@ -3,6 +3,7 @@
 //!
 //! It runs beside the server and waits for the sampling thread: if either hangs, the manager hears nothing more.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,12 +13,13 @@ use crate::detect::Findings;
 use crate::feed::Feed;
 use crate::finding::Severity;
 
-/// Until there are no more reports. `watching` says what the daemon does.
-pub async fn inform(manager: Arc<Manager>, mut feed: Feed, config: Arc<Config>, watching: String) {
+/// Until there are no more reports.
+pub async fn inform(manager: Arc<Manager>, mut feed: Feed, config: Arc<Config>, address: SocketAddr) {
     let mut told = None;
     let mut pinged = Instant::now();
     while feed.next().await {
         let refused = config.condition().and_then(|condition| condition.error);
+        let watching = format!("{}, listening on http://{address}", feed.doing().what);
         let status = status(&watching, feed.findings().as_deref(), refused.as_deref());
         if told.is_none() {
             manager.ready(&status);

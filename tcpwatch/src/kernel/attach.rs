@@ -8,6 +8,7 @@ use aya::programs::{BtfTracePoint, Iter, RawTracePoint};
 use aya::{Btf, Ebpf};
 use tcpwatch_common::names::program;
 
+use super::load::Stage;
 use super::signals;
 
 /// How a program gets to run.
@@ -149,13 +150,14 @@ pub(super) fn attach_all(
     ebpf: &mut Ebpf,
     btf: &Btf,
     is_preemptible: bool,
-    stopped: &mut dyn FnMut() -> bool,
+    stopped: &mut dyn FnMut(Stage) -> bool,
 ) -> Option<Vec<ProgramStatus>> {
     let more: &[Program] = if is_preemptible { &PREEMPTED } else { &[] };
     let programs = || PROGRAMS.iter().chain(more);
     let mut loaded = Vec::new();
-    for program in programs() {
-        if stopped() {
+    for (number, program) in (0_u8..).zip(programs()) {
+        let done = f64::from(number) / programs().count() as f64;
+        if stopped(Stage { what: "loading the eBPF programs", done }) {
             return None;
         }
         loaded.push(load(ebpf, btf, program));

@@ -60,6 +60,14 @@ impl Default for Options {
     }
 }
 
+/// How far the start has got.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Stage {
+    pub what: &'static str,
+    /// From 0 to 1.
+    pub done: f64,
+}
+
 /// Why the programs cannot run on this host.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
@@ -104,7 +112,7 @@ pub struct Kernel {
 impl Kernel {
     /// Loads and attaches everything that this kernel allows.
     pub fn open(options: &Options) -> Result<Self, LoadError> {
-        Self::open_unless(options, 0, &mut || false)
+        Self::open_unless(options, 0, &mut |_| false)
     }
 
     /// The same with `open` sockets on the host. It takes a while; before each program `stopped` is asked whether to go
@@ -112,7 +120,7 @@ impl Kernel {
     pub fn open_unless(
         options: &Options,
         open: u64,
-        stopped: &mut dyn FnMut() -> bool,
+        stopped: &mut dyn FnMut(Stage) -> bool,
     ) -> Result<Self, LoadError> {
         raise_memlock();
         let types = Btf::load(Path::new(BTF_PATH))?;

@@ -30,7 +30,7 @@ pub use connections::{Connections, Walker};
 pub use counters::{Counters, CountersError};
 pub use cpu_time::{RunStats, map_memory, run_stats};
 pub use listeners::Listeners;
-pub use load::{Kernel, LoadError, Options, Yardstick};
+pub use load::{Kernel, LoadError, Options, Stage, Yardstick};
 pub use object::ConnectionsError;
 pub use remotes::Remotes;
 pub use ring::{Ring, RingError};

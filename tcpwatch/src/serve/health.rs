@@ -13,7 +13,15 @@ const STALE: Duration = Duration::from_secs(10);
 
 /// `/healthz`
 pub(super) async fn alive(State(app): State<App>) -> Result<&'static str, Failure> {
-    if check_fresh(&app, app.feed.latest().as_deref()).is_err() {
+    let latest = app.feed.latest();
+    if latest.is_none() {
+        let doing = app.feed.doing();
+        if doing.since.elapsed() <= STALE {
+            return Ok("ok\n");
+        }
+        return Err(Failure::unavailable(format!("{} for {} s: see the log", doing.what, STALE.as_secs())));
+    }
+    if check_fresh(&app, latest.as_deref()).is_err() {
         // The tick may be longer than that: a thread that works answers when it is asked.
         check_fresh(&app, app.feed.fresh().await.as_deref())?;
     }
@@ -22,7 +30,9 @@ pub(super) async fn alive(State(app): State<App>) -> Result<&'static str, Failur
 
 /// `/readyz`
 pub(super) async fn ready(State(app): State<App>) -> Result<&'static str, Failure> {
-    let report = app.feed.latest().ok_or_else(Failure::no_report)?;
+    let Some(report) = app.feed.latest() else {
+        return Err(Failure::unavailable(format!("not yet: {}", app.feed.doing().what)));
+    };
     match report.sample.namespaces.iter().find(|namespace| namespace.is_own) {
         Some(own) if own.is_complete => Ok("ok\n"),
         Some(_) => {

@@ -27,7 +27,7 @@ use super::{Source, SourceError};
 use crate::host::owner::{FOREIGN_PIDS, sees_host_pids};
 use crate::host::processes::Processes;
 use crate::host::procfs::{OF_THREAD, SockStat};
-use crate::kernel::{self, Counters, Kernel, Listeners, Options, Remotes, Ring, Sweep};
+use crate::kernel::{self, Counters, Kernel, Listeners, Options, Remotes, Ring, Stage, Sweep};
 use crate::process::Process;
 use crate::sample::{
     Census, NamespaceSample, Plan, ProgramSample, RemoteSample, RingSample, Sample, SocketSample, SourceKind,
@@ -85,14 +85,14 @@ impl Live {
         options: &Options,
         on_event: impl FnMut(&Event) + Send + 'static,
     ) -> Result<Self, SourceError> {
-        Self::open_unless(options, on_event, &mut || false)
+        Self::open_unless(options, on_event, &mut |_| false)
     }
 
     /// The same, which takes seconds; between its parts `stopped` is asked whether to go on.
     pub fn open_unless(
         options: &Options,
         on_event: impl FnMut(&Event) + Send + 'static,
-        stopped: &mut dyn FnMut() -> bool,
+        stopped: &mut dyn FnMut(Stage) -> bool,
     ) -> Result<Self, SourceError> {
         // Sockets of all namespaces; where it cannot be read, the map for them is of its smallest size.
         let open = SockStat::read(Path::new(OF_THREAD), &mut String::new()).map_or(0, |stat| stat.alloc);

@@ -12,7 +12,7 @@ use tcpwatch_common::cell;
 use super::Live;
 use super::namespace::whole;
 use crate::host::netns::{NetnsHandle, within};
-use crate::kernel::{ConnectionsError, LoadError, Sweep};
+use crate::kernel::{ConnectionsError, LoadError, Stage, Sweep};
 use crate::sample::NetCounters;
 use crate::source::SourceError;
 
@@ -68,7 +68,7 @@ impl Met {
 
 impl Live {
     /// Meets every older socket that can be found.
-    pub(super) fn meet_older(&mut self, stopped: &mut dyn FnMut() -> bool) -> Result<(), SourceError> {
+    pub(super) fn meet_older(&mut self, stopped: &mut dyn FnMut(Stage) -> bool) -> Result<(), SourceError> {
         let swept = self.sweep.as_mut().map(|sweep| sweep_all(sweep, stopped));
         self.met = match swept {
             Some(Ok(())) => Met::All,
@@ -85,11 +85,11 @@ impl Live {
         Ok(())
     }
 
-    fn walk_each(&mut self, stopped: &mut dyn FnMut() -> bool) -> Result<Met, SourceError> {
+    fn walk_each(&mut self, stopped: &mut dyn FnMut(Stage) -> bool) -> Result<Met, SourceError> {
         let handles = self.namespaces.all().to_vec();
         let mut met = BTreeSet::new();
-        for handle in &handles {
-            if stopped() {
+        for (number, handle) in handles.iter().enumerate() {
+            if stopped(meeting(number as f64 / handles.len() as f64)) {
                 return Err(LoadError::Stopped.into());
             }
             match self.walk_one(handle) {
@@ -126,13 +126,19 @@ impl Live {
     }
 }
 
+fn meeting(done: f64) -> Stage {
+    Stage { what: "counting the sockets that were there before", done }
+}
+
 /// Walks every table of connections that a namespace uses, and every table of listeners.
-fn sweep_all(sweep: &mut Sweep, stopped: &mut dyn FnMut() -> bool) -> Result<(), ConnectionsError> {
+fn sweep_all(sweep: &mut Sweep, stopped: &mut dyn FnMut(Stage) -> bool) -> Result<(), ConnectionsError> {
     let nets = sweep.nets()?.ok_or(ConnectionsError::NoTable)?;
     let tables: BTreeSet<u64> = nets.iter().map(|net| net.hash).collect();
-    let mut pause = |_| stopped();
     sweep.begin();
-    for hash in tables {
+    for (number, hash) in tables.iter().enumerate() {
+        let (number, count) = (number as f64, tables.len() as f64);
+        let mut pause = |done| stopped(meeting((number + done) / count));
+        let hash = *hash;
         let listeners = sweep.listeners(hash, &mut pause)?;
         let connections = sweep.connections(hash, true, &mut pause)?;
         log::debug!("met {} listeners and {} connections", listeners.met, connections.met);
