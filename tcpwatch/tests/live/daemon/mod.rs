@@ -17,6 +17,7 @@ mod record;
 mod recorder;
 mod signals;
 mod sockets;
+mod starting;
 mod top;
 
 use std::net::TcpListener;
