@@ -1,7 +1,7 @@
 //! What the path of a cgroup tells: container, pod and systemd unit.
 //!
 //! Container runtimes and kubelets name cgroups after what they hold, each in its own way; a path is read from its
-//! innermost part outwards. Everything here works on the text of `/proc/PID/cgroup`.
+//! outermost part inwards, as what is in a container cannot change what is around it. Everything here works on the text of `/proc/PID/cgroup`.
 
 use crate::process::{Container, Pod};
 
@@ -56,12 +56,13 @@ fn worth(place: &Place) -> u8 {
 fn of_path(path: &str) -> Place {
     let path = path.strip_suffix(" (deleted)").unwrap_or(path);
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
-    let found = (0..parts.len()).rev().find_map(|at| Some((at, container(&parts, at)?)));
+    // The outermost: whoever may make cgroups in a container could name one like another pod's.
+    let found = (0..parts.len()).find_map(|at| Some((at, container(&parts, at)?)));
     let container = found.map(|(at, (runtime, id))| Container {
         runtime,
         id: id.to_owned(),
         name: None,
-        pod: parts[..=at].iter().rev().find_map(|part| pod(part)).map(|uid| Pod { uid, ..Pod::default() }),
+        pod: parts[..=at].iter().find_map(|part| pod(part)).map(|uid| Pod { uid, ..Pod::default() }),
     });
     // The scope that is made for a container says no more than the container.
     let is_unit = |part: &&&str| unit(part) && named_container(part).is_none();
