@@ -71,4 +71,42 @@ impl Listener {
             padding: [0; 4],
         }
     }
+
+    /// The words of this record: what [`Self::from_words`] makes it of.
+    pub const fn to_words(&self) -> [u64; WORDS] {
+        const fn joined(a: u32, b: u32) -> u64 {
+            let ([a, b, c, d], [e, f, g, h]) = (a.to_ne_bytes(), b.to_ne_bytes());
+            u64::from_ne_bytes([a, b, c, d, e, f, g, h])
+        }
+        let [a, b, c, d, e, f, g, h, rest @ ..] = self.local;
+        let [port_0, port_1] = self.local_port.to_ne_bytes();
+        [
+            self.address,
+            self.synack_retransmits,
+            self.stuck,
+            u64::from_ne_bytes([a, b, c, d, e, f, g, h]),
+            u64::from_ne_bytes(rest),
+            joined(self.netns, self.pid),
+            joined(self.uid, self.accept_queue),
+            joined(self.accept_limit, self.syn_queue),
+            joined(self.young, self.drops),
+            u64::from_ne_bytes([port_0, port_1, self.family, self.flags, 0, 0, 0, 0]),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_goes_to_words_and_back() {
+        let words = core::array::from_fn(|at| {
+            0x0102_0304_0506_0708 * (at as u64 + 1) >> if at == 9 { 32 } else { 0 }
+        });
+        assert_eq!(Listener::from_words(&words).to_words(), words);
+        let one =
+            Listener { netns: 1, pid: 2, uid: 3, local_port: 80, family: 6, flags: 5, ..Listener::default() };
+        assert_eq!(Listener::from_words(&one.to_words()), one);
+    }
 }

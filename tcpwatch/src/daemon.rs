@@ -9,6 +9,7 @@ mod local;
 mod notify;
 mod recording;
 mod reload;
+mod room;
 
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
@@ -226,6 +227,7 @@ fn sample(
     let mut next = Instant::now();
     let mut census = true;
     let mut failing = false;
+    let mut room = room::Log::default();
     loop {
         let latest = config.values();
         if latest != values {
@@ -239,6 +241,7 @@ fn sample(
                 let report = model.apply(sample);
                 let findings = detectors.apply(&report.sample, &values.thresholds);
                 log_changes(&findings);
+                room.tell(&report.sample.shortages);
                 recording.take(&report.sample, &findings);
                 publisher.publish(report, findings, (!census).then(|| began.elapsed()));
                 failing = false;

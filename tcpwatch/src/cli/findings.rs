@@ -119,19 +119,8 @@ pub(super) fn limits(status: &Value) -> Result<Vec<String>> {
         status["source"] != "netlink",
         "the daemon works without eBPF, and findings need it; `tcpwatch doctor` on its host says what would help"
     );
-    let lost = |name: &str| status["losses"][name].as_u64().filter(|count| *count > 0);
-    let untracked = lost("untracked").map(|count| {
-        format!(
-            "{count} sockets were or are of unknown age, as the daemon's table was full: findings that need ages may \
-             be missing. A larger `tcpwatch run --max-tracked` helps."
-        )
-    });
-    let ungrouped = lost("ungrouped").map(|count| {
-        format!(
-            "{count} sockets are in no group, as there are too many kinds of them: findings lack them, and may be missing."
-        )
-    });
-    Ok([untracked, ungrouped].into_iter().flatten().collect())
+    let all = status["shortages"].as_array().into_iter().flatten();
+    Ok(all.filter_map(|one| one["text"].as_str()).map(str::to_owned).collect())
 }
 
 /// Where the daemon has them.

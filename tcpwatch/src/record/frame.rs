@@ -6,7 +6,7 @@
 use std::time::{Duration, SystemTime};
 
 /// Of the format. Readers refuse newer ones, and read older ones.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 
 /// The oldest that is read.
 pub(super) const OLDEST: u8 = 1;

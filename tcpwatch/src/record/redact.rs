@@ -54,8 +54,19 @@ impl Redactor {
 
     fn sample(&mut self, sample: &Sample) -> Sample {
         // Named one by one, so that a new field has to be thought of here.
-        let Sample { at, elapsed, source, host, reset_reasons, limits, lost_fields, ring, .. } =
-            sample.clone();
+        let Sample {
+            at,
+            elapsed,
+            source,
+            host,
+            reset_reasons,
+            folded,
+            limits,
+            lost_fields,
+            ring,
+            shortages,
+            ..
+        } = sample.clone();
         let Sample { namespaces, listeners, remotes, processes, programs, problems, kernel_memory, .. } =
             sample;
         Sample {
@@ -67,12 +78,14 @@ impl Redactor {
             reset_reasons,
             listeners: listeners.iter().map(|listener| self.listener(listener)).collect(),
             remotes: remotes.iter().map(|remote| self.remote(remote)).collect(),
+            folded,
             processes: self.processes(processes),
             limits,
             programs: programs.iter().map(|program| self.program(program)).collect(),
             lost_fields,
             ring,
             problems: problems.iter().map(|problem| self.text(problem)).collect(),
+            shortages,
             kernel_memory: *kernel_memory,
         }
     }

@@ -2,6 +2,7 @@
 
 mod lost;
 mod namespace;
+mod shortages;
 pub(super) mod sockets;
 mod walks;
 
@@ -12,7 +13,7 @@ use std::time::{Instant, SystemTime};
 use tcpwatch_common::cell;
 use tcpwatch_common::event::{Event, Namespace};
 
-use super::convert::{Service, add_illegal, by_index, listener, remotes, service};
+use super::convert::{Service, add_illegal, by_index, folded, listener, remotes, service};
 use super::namespaces::Namespaces;
 use super::retire::Retired;
 use super::settings::{Settings, limits};
@@ -25,9 +26,10 @@ use crate::kernel::{self, Counters, Kernel, Listeners, LoadError, Options, Remot
 use crate::process::Process;
 use crate::sample::{
     Census, NamespaceSample, Plan, ProgramSample, RemoteSample, RingSample, Sample, SocketSample, SourceKind,
-    missed,
+    missed, ungrouped,
 };
 use lost::Lost;
+use shortages::{Seen, Shortages};
 use walks::Walks;
 
 /// Facts taken out of the ring at one tick.
@@ -52,6 +54,7 @@ pub struct Live {
     walks: Walks,
     retired: Retired,
     lost: Lost,
+    shortages: Shortages,
     kernel_memory: Option<u64>,
     processes: Processes,
     /// Numbers of processes that the kernel side tells are those of our `/proc`.
@@ -77,7 +80,7 @@ impl Live {
     ) -> Result<Self, SourceError> {
         let mut kernel = Kernel::open_unless(options, stopped)?;
         let counters = Counters::open(&mut kernel)?;
-        let listeners = Listeners::open(&mut kernel)?;
+        let listeners = Listeners::open(&mut kernel, options.listeners)?;
         let remotes = Remotes::open(&mut kernel)?;
         let surveyor = Surveyor::open(&mut kernel)?;
         let ring = Ring::open(&mut kernel)?;
@@ -97,6 +100,7 @@ impl Live {
             walks: Walks::new(Instant::now()),
             retired: Retired::new(options.namespaces, options.retire_after),
             lost: Lost::default(),
+            shortages: Shortages::default(),
             kernel_memory: kernel::map_memory(),
             processes: Processes::default(),
             sees_host_pids: sees_host_pids(),
@@ -314,7 +318,8 @@ impl Source for Live {
         let mut problems = Vec::new();
         self.surveyor.prepare(&mut self.kernel);
         let listeners = self.listeners.read(&mut self.kernel)?;
-        self.services = listeners.iter().filter_map(|(_, met)| service(met)).collect();
+        let all = listeners.iter().map(|(_, met)| met).chain(self.listeners.parked());
+        self.services = all.filter_map(service).collect();
         let namespaces = self.namespaces(census, &mut problems)?;
         let own = namespaces.iter().find(|namespace| namespace.is_own);
         let limits = limits(own.and_then(|own| own.counters.as_ref()));
@@ -322,13 +327,19 @@ impl Source for Live {
         problems.extend((!self.sees_host_pids).then(|| FOREIGN_PIDS.to_owned()));
         self.kernel.flush_log();
         self.ring.drain(DRAIN_LIMIT, &mut self.on_event);
-        let remotes = remotes(self.remotes.read(), self.remotes.clients());
+        let met = self.remotes.read(&*self.counters.host()?);
+        let remotes = remotes(&met.remotes, &met.clients);
+        let folded: Vec<_> = met.folded.iter().map(|(holder, counts)| folded(holder, counts)).collect();
         let processes = self.name_processes(&namespaces, &remotes);
         // Before those that another program has counted: what is missed by now has been, too, or is lost.
         let programs = self.programs();
         // After the drain: what is counted as seen by now and not delivered is still in the ring.
         let mut host = self.counters.host()?;
         host.nested = self.lost.recovered(missed(&programs), host.nested);
+        let ungrouped = ungrouped(&namespaces).unwrap_or(0);
+        let crowd = self.listeners.crowd();
+        let seen = Seen { host: &host, crowd: &crowd, met: &met, folded: &folded, ungrouped };
+        let shortages = self.shortages.apply(&seen, SystemTime::now(), Instant::now());
         let names = self.kernel.reset_reasons();
         let reasons = self.counters.reset_reasons(names.len())?;
         Ok(Sample {
@@ -339,6 +350,7 @@ impl Source for Live {
             reset_reasons: names.iter().cloned().zip(reasons).filter(|(name, _)| !name.is_empty()).collect(),
             listeners: listeners.iter().filter_map(|(id, met)| listener(*id, met)).collect(),
             remotes,
+            folded,
             processes,
             limits,
             programs,
@@ -356,6 +368,7 @@ impl Source for Live {
             },
             host: Some(host),
             problems,
+            shortages,
             kernel_memory: self.kernel_memory,
         })
     }
