@@ -277,6 +277,12 @@ mod tests {
     }
 
     #[test]
+    fn the_healthy_beside_them_hide_nothing() {
+        let lost = |count| found(&[quiet(Trouble::Unacknowledged, count), healthy(1_000_000)]).len();
+        assert_eq!([lost(999), lost(1_000)], [0, 1]);
+    }
+
+    #[test]
     fn what_is_on_its_way_for_a_moment_is_not_lost() {
         let survey = |second: u32, lost| {
             surveyed(f64::from(second), vec![healthy(3), quiet(Trouble::Unacknowledged, lost)])

@@ -203,6 +203,13 @@ mod tests {
     }
 
     #[test]
+    fn others_beside_them_hide_nothing() {
+        let healthy = group(TcpState::Established, 1_000_000, 0, 900);
+        let stalls = |count| found(&[stalled(Trouble::PeerWindowZero, count), healthy.clone()]).len();
+        assert_eq!([stalls(999), stalls(1_000)], [0, 1]);
+    }
+
+    #[test]
     fn few_of_many_are_left_alone() {
         for groups in [
             vec![stalled(Trouble::PeerWindowZero, 4), group(TcpState::Established, 100, 100, 900)],

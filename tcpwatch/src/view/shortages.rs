@@ -104,7 +104,7 @@ mod tests {
         let told = problems(&sample);
         assert_eq!((told.len(), told[0].as_str()), (1 + What::ALL.len(), "cannot read"));
         for text in &told[1..] {
-            assert!(text.contains("904 ") && text.contains("since 1970-01-01T00:00:00Z"), "{text}");
+            assert!(text.contains("904 ") && text.contains("since 1970-01-01T00:00:00.000Z"), "{text}");
             assert!(text.contains("tcpwatch run --max-") || text.contains("No option"), "{text}");
         }
         let turns = &told[2];

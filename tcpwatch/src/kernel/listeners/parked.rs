@@ -79,8 +79,7 @@ mod tests {
         for key in [10, 20, 30, 40, 50] {
             parked.put(key, Listener::default());
         }
-        let mut turn =
-            |parked: &mut Parked| parked.next(2).into_iter().map(|(key, _)| key).collect::<Vec<_>>();
+        let turn = |parked: &mut Parked| parked.next(2).into_iter().map(|(key, _)| key).collect::<Vec<_>>();
         assert_eq!([turn(&mut parked), turn(&mut parked)], [[10, 20], [30, 40]]);
         parked.take(40);
         parked.put(45, Listener::default());

@@ -154,5 +154,5 @@ fn other_things_are_refused_in_words() {
     let checksum = crc32fast::hash(&bytes[..32]).to_le_bytes();
     bytes[32..36].copy_from_slice(&checksum);
     let newer = refused(&scratch.file("newer.tcpw", &bytes));
-    assert!(newer.contains("it is in version 9 of the format, and this one reads up to 2"), "{newer}");
+    assert!(newer.contains("it is in version 9 of the format, and this one reads up to 3"), "{newer}");
 }
