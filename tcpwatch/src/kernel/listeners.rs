@@ -60,12 +60,12 @@ pub struct Crowd {
 }
 
 impl Listeners {
-    /// Takes the map out of the loaded object; `room` is how many are watched at most.
-    pub fn open(kernel: &mut Kernel, room: u32) -> Result<Self, CountersError> {
+    /// Takes the map out of the loaded object.
+    pub fn open(kernel: &mut Kernel) -> Result<Self, CountersError> {
         Ok(Self {
             map: open!(kernel, HashMap, map::LISTENERS),
             shares: open!(kernel, HashMap, map::LISTENER_SHARES),
-            room: usize::try_from(room).unwrap_or(usize::MAX),
+            room: usize::try_from(kernel.listeners).unwrap_or(usize::MAX),
             watched: Known::new(),
             parked: Parked::default(),
             ticks: 0,

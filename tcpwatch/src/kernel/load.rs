@@ -99,7 +99,8 @@ pub struct Kernel {
     logger: Option<EbpfLogger<&'static dyn log::Log>>,
     /// How many records of the host's counters each CPU has.
     pub(super) records: u32,
-    /// Remotes that there is room for.
+    /// Listeners that are watched, and remotes that there is room for.
+    pub(super) listeners: u32,
     pub(super) remotes: u32,
 }
 
@@ -134,8 +135,19 @@ impl Kernel {
         let reset_reasons = reset_reasons(&types);
         let logger = if options.log { logger(&mut ebpf) } else { None };
         let records = HostCounters::records(is_preemptible);
-        let remotes = forgetting(options.remotes, cpus());
-        Ok(Self { ebpf, programs, lost_fields, reset_reasons, control, wanted, logger, records, remotes })
+        let (listeners, remotes) = (options.listeners, forgetting(options.remotes, cpus()));
+        Ok(Self {
+            ebpf,
+            programs,
+            lost_fields,
+            reset_reasons,
+            control,
+            wanted,
+            logger,
+            records,
+            listeners,
+            remotes,
+        })
     }
 
     /// Hands on what the programs themselves logged.

@@ -80,7 +80,7 @@ impl Live {
     ) -> Result<Self, SourceError> {
         let mut kernel = Kernel::open_unless(options, stopped)?;
         let counters = Counters::open(&mut kernel)?;
-        let listeners = Listeners::open(&mut kernel, options.listeners)?;
+        let listeners = Listeners::open(&mut kernel)?;
         let remotes = Remotes::open(&mut kernel)?;
         let surveyor = Surveyor::open(&mut kernel)?;
         let ring = Ring::open(&mut kernel)?;

@@ -126,7 +126,9 @@ fn a_scan_pushes_out_no_remotes_of_others() {
     let apart = failed(&sample, noisy.inode());
     let folded: Vec<_> = sample.folded.iter().filter(|one| one.netns == noisy.inode()).collect();
     let [one] = folded.as_slice() else { panic!("{folded:?}") };
-    assert_eq!((one.pid, one.service), (Some(std::process::id()), None));
+    // Where others have filled the table of sockets, nobody's owner is known.
+    let pid = shortage(&sample, What::Sockets).is_none().then_some(std::process::id());
+    assert_eq!((one.pid, one.service), (pid, None), "{one:?}");
     assert_eq!(
         apart.iter().sum::<u64>() + one.counts.failures[REFUSED],
         u64::from(SCANNED),
@@ -134,5 +136,5 @@ fn a_scan_pushes_out_no_remotes_of_others() {
     );
     assert!((100..=2048 / 16 + 2).contains(&apart.len()), "{} are told apart", apart.len());
     let short = shortage(&sample, What::Remotes).expect("it is told");
-    assert_eq!((short.netns, short.pid), (Some(noisy.inode()), Some(std::process::id())));
+    assert_eq!((short.netns, short.pid), (Some(noisy.inode()), pid));
 }
