@@ -74,25 +74,40 @@ impl Listener {
 
     /// The words of this record: what [`Self::from_words`] makes it of.
     pub const fn to_words(&self) -> [u64; WORDS] {
-        const fn joined(a: u32, b: u32) -> u64 {
-            let ([a, b, c, d], [e, f, g, h]) = (a.to_ne_bytes(), b.to_ne_bytes());
-            u64::from_ne_bytes([a, b, c, d, e, f, g, h])
+        const fn pair(low: u32, high: u32) -> u64 {
+            joined_words(low.to_ne_bytes(), high.to_ne_bytes())
         }
-        let [a, b, c, d, e, f, g, h, rest @ ..] = self.local;
         let [port_0, port_1] = self.local_port.to_ne_bytes();
         [
             self.address,
             self.synack_retransmits,
             self.stuck,
-            u64::from_ne_bytes([a, b, c, d, e, f, g, h]),
-            u64::from_ne_bytes(rest),
-            joined(self.netns, self.pid),
-            joined(self.uid, self.accept_queue),
-            joined(self.accept_limit, self.syn_queue),
-            joined(self.young, self.drops),
+            half(&self.local, 0),
+            half(&self.local, 8),
+            pair(self.netns, self.pid),
+            pair(self.uid, self.accept_queue),
+            pair(self.accept_limit, self.syn_queue),
+            pair(self.young, self.drops),
             u64::from_ne_bytes([port_0, port_1, self.family, self.flags, 0, 0, 0, 0]),
         ]
     }
+}
+
+/// Two halves as they lie one after the other.
+const fn joined_words(low: [u8; 4], high: [u8; 4]) -> u64 {
+    let ([first, second, third, fourth], [fifth, sixth, seventh, eighth]) = (low, high);
+    u64::from_ne_bytes([first, second, third, fourth, fifth, sixth, seventh, eighth])
+}
+
+/// Eight bytes of an address.
+const fn half(address: &[u8; 16], start: usize) -> u64 {
+    let mut bytes = [0; 8];
+    let mut at = 0;
+    while at < 8 {
+        bytes[at] = address[start + at];
+        at += 1;
+    }
+    u64::from_ne_bytes(bytes)
 }
 
 #[cfg(test)]
