@@ -94,6 +94,12 @@ pub struct HostCounters {
     pub connect_failures: [u64; ConnectFailure::COUNT],
     /// Listeners for which there was no room.
     pub listeners_untracked: u64,
+    /// Entries made for remotes, and for clients that left SYN-ACKs unanswered; most of them may have made room for
+    /// others since.
+    pub remotes_met: u64,
+    pub clients_met: u64,
+    /// What went wrong with remotes that got no entry of their own, as who met them had enough.
+    pub remotes_folded: u64,
     pub resets_received: u64,
     pub resets_sent: u64,
     /// Resets sent that answered a segment for which there was no socket.
@@ -158,6 +164,9 @@ impl HostCounters {
             retransmit_causes: array(words, word),
             connect_failures: array(words, word),
             listeners_untracked: word(words),
+            remotes_met: word(words),
+            clients_met: word(words),
+            remotes_folded: word(words),
             resets_received: word(words),
             resets_sent: word(words),
             resets_sent_no_socket: word(words),

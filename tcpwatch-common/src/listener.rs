@@ -71,4 +71,57 @@ impl Listener {
             padding: [0; 4],
         }
     }
+
+    /// The words of this record: what [`Self::from_words`] makes it of.
+    pub const fn to_words(&self) -> [u64; WORDS] {
+        const fn pair(low: u32, high: u32) -> u64 {
+            joined_words(low.to_ne_bytes(), high.to_ne_bytes())
+        }
+        let [port_0, port_1] = self.local_port.to_ne_bytes();
+        [
+            self.address,
+            self.synack_retransmits,
+            self.stuck,
+            half(&self.local, 0),
+            half(&self.local, 8),
+            pair(self.netns, self.pid),
+            pair(self.uid, self.accept_queue),
+            pair(self.accept_limit, self.syn_queue),
+            pair(self.young, self.drops),
+            u64::from_ne_bytes([port_0, port_1, self.family, self.flags, 0, 0, 0, 0]),
+        ]
+    }
+}
+
+/// Two halves as they lie one after the other.
+const fn joined_words(low: [u8; 4], high: [u8; 4]) -> u64 {
+    let ([first, second, third, fourth], [fifth, sixth, seventh, eighth]) = (low, high);
+    u64::from_ne_bytes([first, second, third, fourth, fifth, sixth, seventh, eighth])
+}
+
+/// Eight bytes of an address.
+const fn half(address: &[u8; 16], start: usize) -> u64 {
+    let mut bytes = [0; 8];
+    let mut at = 0;
+    while at < 8 {
+        bytes[at] = address[start + at];
+        at += 1;
+    }
+    u64::from_ne_bytes(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_goes_to_words_and_back() {
+        let words = core::array::from_fn(|at| {
+            0x0102_0304_0506_0708 * (at as u64 + 1) >> if at == 9 { 32 } else { 0 }
+        });
+        assert_eq!(Listener::from_words(&words).to_words(), words);
+        let one =
+            Listener { netns: 1, pid: 2, uid: 3, local_port: 80, family: 6, flags: 5, ..Listener::default() };
+        assert_eq!(Listener::from_words(&one.to_words()), one);
+    }
 }

@@ -39,6 +39,9 @@ pub mod map {
     pub const LISTENERS: &str = "LISTENERS";
     pub const REMOTES: &str = "REMOTES";
     pub const CLIENTS: &str = "CLIENTS";
+    pub const SHARES: &str = "SHARES";
+    pub const FOLDED: &str = "FOLDED";
+    pub const LISTENER_SHARES: &str = "LISTENER_SHARES";
     pub const GROUPS: &str = "GROUPS";
     pub const TUPLES: &str = "TUPLES";
     pub const SURVEY_REQUEST: &str = "SURVEY_REQUEST";
@@ -63,6 +66,8 @@ pub mod global {
     pub const TCP_CAST: &str = "TCP_CAST";
     pub const PREEMPTIBLE: &str = "PREEMPTIBLE";
     pub const SALT: &str = "SALT";
+    pub const REMOTES_MOST: &str = "REMOTES_MOST";
+    pub const LISTENERS_EACH: &str = "LISTENERS_EACH";
     pub const RING_QUARTER: &str = "RING_QUARTER";
     pub const TCP_SOCK: &str = "TCP_SOCK";
     pub const TIMEWAIT_SOCK: &str = "TIMEWAIT_SOCK";

@@ -54,6 +54,8 @@ pub enum Count {
     Failure = 8,
     /// Not a count: the process that met it last.
     Pid = 13,
+    /// Nor is this: the user whose socket met it first.
+    Uid = 14,
 }
 
 /// Counters of one remote.
@@ -63,6 +65,47 @@ pub type Counts = [u64; COUNTS];
 pub const COUNTS: usize = 16;
 
 const _: () = assert!(Count::Failure as usize + ConnectFailure::COUNT == Count::Pid as usize);
+
+/// Who shares the map of remotes: one that meets very many of them gets no more than its part of the map, and what happens
+/// with the others is added up for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(C)]
+pub struct Holder {
+    pub netns: u32,
+    /// A process, the port of a service here, or a user; by `kind`.
+    pub id: u32,
+    pub kind: u32,
+}
+
+/// Remotes that a process reached.
+pub const PROCESS: u32 = 0;
+/// Clients of a service here.
+pub const SERVICE: u32 = 1;
+/// Either, of a user: processes are made at will.
+pub const USER: u32 = 2;
+
+impl Holder {
+    /// The two that an entry counts for: its process or service, and its user.
+    pub const fn of(key: &Key, pid: u32, uid: u32) -> [Self; 2] {
+        let (id, kind) = if key.client != 0 { (key.port as u32, SERVICE) } else { (pid, PROCESS) };
+        [Self { netns: key.netns, id, kind }, Self { netns: key.netns, id: uid, kind: USER }]
+    }
+
+    /// The record whose words these are.
+    pub const fn from_words([netns, id, kind]: [u32; 3]) -> Self {
+        Self { netns, id, kind }
+    }
+
+    /// The most entries that it may have in a map of `entries`.
+    pub const fn most(self, entries: u32) -> u64 {
+        let part = match self.kind {
+            PROCESS => entries / 16,
+            SERVICE => entries / 8,
+            _ => entries / 2,
+        };
+        part as u64
+    }
+}
 
 /// Why data is sent again, from the congestion state: the first four of [`Count`].
 #[inline]
@@ -90,6 +133,15 @@ mod tests {
         assert_eq!(cause(Some(3 | 0x60)), Count::Fast);
         assert_eq!(cause(Some(4)), Count::Timeout);
         assert_eq!(cause(None), Count::Other);
+    }
+
+    #[test]
+    fn nobody_gets_the_whole_map() {
+        let key = Key { netns: 7, port: 80, ..Key::default() };
+        let of = |client| Holder::of(&Key { client, ..key }, 42, 1000).map(|one| (one.id, one.kind));
+        assert_eq!((of(0), of(1)), ([(42, PROCESS), (1000, USER)], [(80, SERVICE), (1000, USER)]));
+        let most = |client| Holder::of(&Key { client, ..key }, 42, 1000).map(|one| one.most(2048));
+        assert_eq!((most(0), most(1)), ([128, 1024], [256, 1024]));
     }
 
     #[test]

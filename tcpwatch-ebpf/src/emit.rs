@@ -97,6 +97,12 @@ pub(crate) fn remote_address(into: &mut [u8; 16], socket: Typed, family: u16) ->
     address(into, socket, family, Field::RemoteV4, Field::RemoteV6)
 }
 
+/// The family as records have it: 4 or 6.
+#[inline(always)]
+pub(crate) fn family(kernel: u16) -> u8 {
+    if kernel == AF_INET6 { 6 } else { 4 }
+}
+
 #[inline(always)]
 fn address(into: &mut [u8; 16], socket: Typed, family: u16, v4: Field, v6: Field) -> u8 {
     if family == AF_INET6 {

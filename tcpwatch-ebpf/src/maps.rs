@@ -79,6 +79,19 @@ pub(crate) static REMOTES: LruHashMap<remote::Key, remote::Counts> = LruHashMap:
 #[map]
 pub(crate) static CLIENTS: LruHashMap<remote::Key, u64> = LruHashMap::with_max_entries(1024, 0);
 
+/// How many entries of [`REMOTES`] each process, service and user has; user space counts them anew at each tick.
+#[map]
+pub(crate) static SHARES: LruHashMap<remote::Holder, u64> = LruHashMap::with_max_entries(2048, 0);
+
+/// What happened with remotes that got no entry in [`REMOTES`], by the process or service that met them.
+#[map]
+pub(crate) static FOLDED: LruHashMap<remote::Holder, remote::Counts> = LruHashMap::with_max_entries(1024, 0);
+
+/// How many entries of [`LISTENERS`] each user of a namespace (`namespace << 32 | user`) has made since the last tick,
+/// when user space clears it.
+#[map]
+pub(crate) static LISTENER_SHARES: LruHashMap<u64, u64> = LruHashMap::with_max_entries(1024, 0);
+
 /// Sockets in groups, cleared by user space before each survey.
 #[map]
 pub(crate) static GROUPS: HashMap<u64, Sum> = HashMap::with_max_entries(4096, 0);
@@ -143,6 +156,14 @@ static PREEMPTIBLE: u32 = 0;
 #[unsafe(no_mangle)]
 static SALT: u64 = 0;
 
+/// Entries in [`REMOTES`].
+#[unsafe(no_mangle)]
+static REMOTES_MOST: u32 = 2048;
+
+/// Listeners that one user of a namespace may open between two ticks and have them all remembered.
+#[unsafe(no_mangle)]
+static LISTENERS_EACH: u64 = 64;
+
 /// Bytes in the ring at which user space is woken before its tick.
 #[unsafe(no_mangle)]
 static RING_QUARTER: u64 = 1024;
@@ -164,6 +185,8 @@ global!(retransmit_args, u32, RETRANSMIT_ARGS);
 global!(tcp_cast, u32, TCP_CAST);
 global!(preemptible, u32, PREEMPTIBLE);
 global!(salt, u64, SALT);
+global!(remotes_most, u32, REMOTES_MOST);
+global!(listeners_each, u64, LISTENERS_EACH);
 global!(ring_quarter, u64, RING_QUARTER);
 
 /// An address that is the same for all programs and all of their life.

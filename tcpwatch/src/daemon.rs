@@ -10,6 +10,7 @@ mod local;
 mod notify;
 mod recording;
 mod reload;
+mod room;
 mod sampler;
 
 use std::future::Future;

@@ -14,6 +14,7 @@ pub mod owner;
 pub mod owners;
 pub mod pods;
 pub mod remotes;
+pub mod shortages;
 pub mod sockets;
 pub mod states;
 pub mod status;

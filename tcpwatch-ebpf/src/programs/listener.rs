@@ -13,7 +13,7 @@ use tcpwatch_common::offsets::Field;
 use tcpwatch_common::state::TcpState;
 
 use crate::emit;
-use crate::maps::{ANSWERS, HOST, LISTENERS, origin};
+use crate::maps::{ANSWERS, HOST, LISTENER_SHARES, LISTENERS, listeners_each, origin};
 use crate::namespace::inode_of;
 use crate::programs::add_shared;
 use crate::read::{Any, Typed};
@@ -24,22 +24,55 @@ const LISTEN: u8 = TcpState::Listen as u8;
 /// `-EEXIST`.
 const EXISTS: i32 = -17;
 
-/// Remembers a listener; `pid` is 0 if its owner is not known.
+/// Remembers a socket that has just begun to listen. What is there for its address is of an earlier socket, whose close
+/// was not seen: it is replaced.
+///
+/// Somebody who opens and closes listeners faster than user space looks could keep the map full, so that others find no
+/// room: between two ticks a user of a namespace gets no more than its part.
+#[inline(always)]
+pub(crate) fn opened(socket: Typed, pid: u32) {
+    let user =
+        u64::from(inode_of(socket)) << 32 | u64::from(socket.any().read::<u32>(Field::Uid).unwrap_or(0));
+    match LISTENER_SHARES.get_ptr_mut(user) {
+        // SAFETY: a counter of the map.
+        Some(count) => unsafe {
+            if *count >= listeners_each() {
+                let _ = LISTENERS.remove(socket.identity());
+                return untracked();
+            }
+            add_shared(Some(&mut *count), 1);
+        },
+        None => {
+            let _ = LISTENER_SHARES.insert(user, 1, 0);
+        }
+    }
+    met(socket, pid, 0);
+}
+
+/// Remembers a listener that is met later than at its `listen()`, so that its owner is not known, if it is not known yet.
+#[inline(always)]
+pub(crate) fn found(socket: Typed) {
+    met(socket, 0, u64::from(BPF_NOEXIST));
+}
+
 #[inline(never)]
-pub(crate) fn met(socket: Typed, pid: u32) {
+fn met(socket: Typed, pid: u32, flags: u64) {
     let mut listener = Listener { address: socket.0 as u64, pid, ..Listener::default() };
     listener.netns = inode_of(socket);
     listener.local_port = socket.load(Field::LocalPort);
     let family: u16 = socket.load(Field::Family);
     listener.family = emit::local_address(&mut listener.local, socket, family);
-    match LISTENERS.insert(socket.identity(), listener, u64::from(BPF_NOEXIST)) {
+    match LISTENERS.insert(socket.identity(), listener, flags) {
         Ok(()) | Err(EXISTS) => {}
-        Err(_) => {
-            if let Some(host) = HOST.get_ptr_mut(0) {
-                // SAFETY: the record of this CPU.
-                add_shared(Some(unsafe { &mut (*host).listeners_untracked }), 1);
-            }
-        }
+        Err(_) => untracked(),
+    }
+}
+
+#[inline(always)]
+fn untracked() {
+    if let Some(host) = HOST.get_ptr_mut(0) {
+        // SAFETY: the record of this CPU.
+        add_shared(Some(unsafe { &mut (*host).listeners_untracked }), 1);
     }
 }
 
@@ -48,7 +81,7 @@ pub(crate) fn met(socket: Typed, pid: u32) {
 pub(super) fn synack_again(socket: Typed, request: Any) {
     let key = socket.identity();
     if LISTENERS.get_ptr_mut(key).is_none() {
-        met(socket, 0);
+        found(socket);
     }
     let Some(listener) = LISTENERS.get_ptr_mut(key) else { return };
     // SAFETY: a record of the map.
@@ -79,12 +112,19 @@ pub(crate) fn poll(ctx: RawTracePointContext) -> i32 {
     // SAFETY: a record of the map.
     let listener = unsafe { &mut *listener };
     let socket = Any(listener.address as *const u8);
-    if socket.read::<u8>(Field::State) != Some(LISTEN) {
+    // At `listen()` a socket that was not bound has no port yet.
+    let port: u16 = socket.read(Field::LocalPort).unwrap_or(0);
+    let is_other = listener.flags & POLLED != 0 && port != listener.local_port;
+    // User space puts back listeners that it had taken out, and nobody told of their end meanwhile: by then the memory
+    // may be another socket's, or anything else.
+    if socket.read::<u8>(Field::State) != Some(LISTEN)
+        || socket.read::<u16>(Field::Family).map(emit::family) != Some(listener.family)
+        || is_other
+    {
         listener.flags |= GONE;
         return 0;
     }
-    // At `listen()` a socket that was not bound has no port yet.
-    listener.local_port = socket.read(Field::LocalPort).unwrap_or(0);
+    listener.local_port = port;
     listener.uid = socket.read(Field::Uid).unwrap_or(u32::MAX);
     listener.accept_queue = socket.read(Field::AcceptQueue).unwrap_or(0);
     listener.accept_limit = socket.read(Field::AcceptLimit).unwrap_or(0);

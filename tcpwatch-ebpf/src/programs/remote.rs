@@ -1,15 +1,18 @@
 //! What goes wrong with a remote end, in fixed memory: remotes that nothing happens to make room for others.
 //!
+//! The map is shared. A process that meets more remotes than its part of the map, such as one that scans ports, pushes
+//! no other's out: what happens with the rest of them is added up for the process. So it is for the clients of a service.
+//!
 //! SYN-ACKs sent again have a map of their own: a flood from many addresses pushes nothing else out.
 
 use tcpwatch_common::failure::ConnectFailure;
 use tcpwatch_common::host::HostCounters;
 use tcpwatch_common::offsets::Field;
-use tcpwatch_common::remote::{COUNTS, Count, Key};
+use tcpwatch_common::remote::{COUNTS, Count, Holder, Key};
 use tcpwatch_common::socket::{PASSIVE, ROLE_UNKNOWN};
 
 use crate::emit;
-use crate::maps::{CLIENTS, REMOTES};
+use crate::maps::{CLIENTS, FOLDED, HOST, REMOTES, SHARES, remotes_most};
 use crate::namespace::inode_of;
 use crate::programs::add_shared;
 use crate::read::Typed;
@@ -47,9 +50,6 @@ fn add_to(socket: Typed, flags: u8, pid: u32, what: usize) {
     key.port = if client { local_port } else { remote_port };
     let family: u16 = socket.load(Field::Family);
     emit::remote_address(&mut key.address, socket, family);
-    let mut first = [0u64; COUNTS];
-    first[what & (COUNTS - 1)] = 1;
-    first[Count::Pid as usize] = pid.into();
     match REMOTES.get_ptr_mut(key) {
         // SAFETY: a record of the map.
         Some(counts) => unsafe {
@@ -58,10 +58,54 @@ fn add_to(socket: Typed, flags: u8, pid: u32, what: usize) {
                 (*counts)[Count::Pid as usize] = pid.into();
             }
         },
+        None => first(socket, &key, pid, what & (COUNTS - 1)),
+    }
+}
+
+/// Makes an entry for a remote, unless who met it has as many as it may: then it is counted for that one, whose next
+/// remotes cost no more than a search.
+#[inline(never)]
+fn first(socket: Typed, key: &Key, pid: u32, what: usize) {
+    let uid = socket.any().read::<u32>(Field::Uid).unwrap_or(u32::MAX);
+    let [holder, user] = Holder::of(key, pid, uid);
+    let most = remotes_most();
+    let mut counts = [0u64; COUNTS];
+    counts[what & (COUNTS - 1)] = 1;
+    counts[Count::Pid as usize] = pid.into();
+    counts[Count::Uid as usize] = uid.into();
+    let Some(host) = HOST.get_ptr_mut(0) else { return };
+    if has_room(holder, most) && has_room(user, most) {
+        if REMOTES.insert(key, counts, 0).is_ok() {
+            // SAFETY: the record of this CPU.
+            add_shared(Some(unsafe { &mut (*host).remotes_met }), 1);
+        }
+        return;
+    }
+    // SAFETY: as above.
+    add_shared(Some(unsafe { &mut (*host).remotes_folded }), 1);
+    match FOLDED.get_ptr_mut(holder) {
+        // SAFETY: a record of the map.
+        Some(counts) => unsafe { add_shared((*counts).get_mut(what & (COUNTS - 1)), 1) },
         None => {
-            let _ = REMOTES.insert(key, first, 0);
+            let _ = FOLDED.insert(holder, counts, 0);
         }
     }
+}
+
+/// Takes a place of the map for `holder`. User space corrects the count at its tick.
+#[inline(always)]
+fn has_room(holder: Holder, most: u32) -> bool {
+    let Some(count) = SHARES.get_ptr_mut(holder) else {
+        let _ = SHARES.insert(holder, 1, 0);
+        return true;
+    };
+    // SAFETY: a counter of the map.
+    let count = unsafe { &mut *count };
+    let has_room = *count < holder.most(most);
+    if has_room {
+        add_shared(Some(count), 1);
+    }
+    has_room
 }
 
 /// Counts a SYN-ACK sent again, for the client of a request.
@@ -76,7 +120,11 @@ pub(super) fn synack(listener: Typed, request: Typed) {
         // SAFETY: a record of the map.
         Some(count) => add_shared(Some(unsafe { &mut *count }), 1),
         None => {
-            let _ = CLIENTS.insert(key, 1, 0);
+            let is_met = CLIENTS.insert(key, 1, 0).is_ok();
+            if is_met && let Some(host) = HOST.get_ptr_mut(0) {
+                // SAFETY: the record of this CPU.
+                add_shared(Some(unsafe { &mut (*host).clients_met }), 1);
+            }
         }
     }
 }

@@ -76,7 +76,7 @@ pub(super) fn tally(socket: Typed, state: u8) {
     if is_full(state, socket) && CONTROL.get(0).is_some_and(|control| control.phase == phase::ADOPTING) {
         meet(socket, state);
         if state == LISTEN {
-            listener::met(socket, 0);
+            listener::found(socket);
         }
     }
 }

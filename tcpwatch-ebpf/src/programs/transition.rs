@@ -205,7 +205,7 @@ fn meet(
             // connect() and listen() run in the owner's context.
             past.owner = (bpf_get_current_pid_tgid() >> 32) as u32;
             if new == LISTEN {
-                listener::met(socket, past.owner);
+                listener::opened(socket, past.owner);
             }
         }
         if let Some(stale) = stale {

@@ -32,7 +32,8 @@ Figures: the eleven states (established, close_wait, …), findings_critical, fi
 since the daemon started). A range is as plugins have it: 10 is 0 to 10, 10: at least 10, ~:10 at most 10, 10:20
 between them, @10:20 not between them. What is outside raises the alarm.
 
-Exit codes: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN (no answer from the daemon, or wrong usage).";
+Exit codes: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN (no answer from the daemon, wrong usage, or nothing found while there
+was more to watch than the daemon has room for).";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]

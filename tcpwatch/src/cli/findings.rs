@@ -119,19 +119,8 @@ pub(super) fn limits(status: &Value) -> Result<Vec<String>> {
         status["source"] != "netlink",
         "the daemon works without eBPF, and findings need it; `tcpwatch doctor` on its host says what would help"
     );
-    let lost = |name: &str| status["losses"][name].as_u64().filter(|count| *count > 0);
-    let untracked = lost("untracked").map(|count| {
-        format!(
-            "{count} sockets were or are of unknown age, as the daemon's table was full: findings that need ages may \
-             be missing. A larger `tcpwatch run --max-tracked` helps."
-        )
-    });
-    let ungrouped = lost("ungrouped").map(|count| {
-        format!(
-            "{count} sockets are in no group, as there are too many kinds of them: findings lack them, and may be missing."
-        )
-    });
-    Ok([untracked, ungrouped].into_iter().flatten().collect())
+    let all = status["shortages"].as_array().into_iter().flatten();
+    Ok(all.filter_map(|one| one["text"].as_str()).map(str::to_owned).collect())
 }
 
 /// Where the daemon has them.
@@ -188,19 +177,16 @@ mod tests {
 
     #[test]
     fn what_a_daemon_cannot_find_is_told() {
-        let status = |source: &str, untracked: Value, ungrouped: Value| json!({"source": source, "losses": {"untracked": untracked, "ungrouped": ungrouped}});
-        for (untracked, ungrouped, told) in [
-            (json!(0), json!(0), &[][..]),
-            (json!(0), Value::Null, &[]),
-            (json!(7), json!(0), &["7 sockets were or are of unknown age"]),
-            (json!(0), json!(8), &["8 sockets are in no group"]),
-            (json!(7), json!(8), &["7 sockets were or are of unknown age", "8 sockets are in no group"]),
-        ] {
-            let notes = limits(&status("ebpf", untracked, ungrouped)).expect("it can");
-            assert_eq!(notes.len(), told.len(), "{notes:?}");
-            assert!(notes.iter().zip(told).all(|(note, told)| note.starts_with(told)), "{notes:?}");
+        let status = |source: &str, told: &[&str]| {
+            let shortages: Vec<_> =
+                told.iter().map(|text| json!({"what": "sockets", "text": text})).collect();
+            json!({"source": source, "shortages": shortages})
+        };
+        for told in [&[][..], &["7 times"], &["7 times", "8 sockets"]] {
+            assert_eq!(limits(&status("ebpf", told)).expect("it can"), told);
         }
-        assert!(limits(&status("netlink", json!(0), json!(0))).is_err());
+        assert!(limits(&status("netlink", &[])).is_err());
+        assert!(limits(&json!({"source": "ebpf"})).expect("an older daemon").is_empty());
     }
 
     #[test]

@@ -61,6 +61,16 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "N", default_value_t = Options::default().namespaces,
           value_parser = clap::value_parser!(u32).range(1..=65_000))]
     max_namespaces: u32,
+    /// Listeners that are watched at each tick (600 bytes of kernel memory and some microseconds of each tick for each).
+    /// More are looked at in turns.
+    #[arg(long, value_name = "N", default_value_t = Options::default().listeners,
+          value_parser = clap::value_parser!(u32).range(16..=1 << 20))]
+    max_listeners: u32,
+    /// Remote ends with retransmits, resets or failed connects that are told apart (400 bytes of kernel memory each), at
+    /// least 256 for each CPU. More are told together, by process or service.
+    #[arg(long, value_name = "N", default_value_t = Options::default().remotes,
+          value_parser = clap::value_parser!(u32).range(256..=1 << 20))]
+    max_remotes: u32,
     /// Do not use eBPF: numbers of sockets by state only.
     #[arg(long)]
     netlink_only: bool,
@@ -95,6 +105,8 @@ pub(super) fn run(args: &RunArgs) -> Result<Outcome> {
         kernel: Options {
             sockets: args.max_tracked,
             namespaces: args.max_namespaces,
+            listeners: args.max_listeners,
+            remotes: args.max_remotes,
             log: args.bpf_log,
             ..Options::default()
         },

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use tcpwatch_common::event::{Event, Kind};
 
 use super::recording::{RareFacts, Recording};
-use super::{Settings, drop_privileges};
+use super::{Settings, drop_privileges, room};
 use crate::causes::causes;
 use crate::config::Config;
 use crate::detect::{self, Detectors, Findings};
@@ -123,6 +123,7 @@ fn sample(
     let mut next = Instant::now();
     let mut census = true;
     let mut failing = false;
+    let mut room = room::Log::default();
     loop {
         let latest = config.values();
         if latest != values {
@@ -136,6 +137,7 @@ fn sample(
                 let report = model.apply(sample);
                 let findings = detectors.apply(&report.sample, &values.thresholds);
                 log_changes(&findings);
+                room.tell(&report.sample.shortages);
                 recording.take(&report.sample, &findings);
                 publisher.publish(report, findings, (!census).then(|| began.elapsed()));
                 failing = false;

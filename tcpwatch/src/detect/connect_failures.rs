@@ -1,5 +1,8 @@
 //! `connect_failures`: connections to a service elsewhere cannot be opened.
 
+mod many;
+
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tcpwatch_common::failure::ConnectFailure;
@@ -19,20 +22,42 @@ pub struct Limits {
     pub within: Duration,
     /// Least share of all connects of the namespace.
     pub share: f64,
+    /// Failures a second that are told whatever their share: connects that succeed beside them hide nothing.
+    pub rate: f64,
     /// Failures a second from which it is critical.
     pub critical_rate: f64,
+    /// Fewest failed connects of one program to services of which none has enough to be told by itself.
+    pub many: u64,
+    /// Least share of these of all connects of the namespace.
+    pub many_share: f64,
+    /// How many of these a second are told whatever their share.
+    pub many_rate: f64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { failures: 5, within: Duration::from_secs(10), share: 0.02, critical_rate: 10.0 }
+        Self {
+            failures: 5,
+            within: Duration::from_secs(10),
+            share: 0.02,
+            rate: 5.0,
+            critical_rate: 10.0,
+            many: 50,
+            many_share: 0.1,
+            many_rate: 100.0,
+        }
     }
 }
 
 pub(super) fn detect(window: &Window, limits: &Limits) -> Vec<Candidate> {
     let Some(lately) = Lately::new(window, limits.within) else { return Vec::new() };
     let services = lately.by_destination(failures);
-    services.iter().filter_map(|ends| flag(&lately, ends, limits)).collect()
+    let mut found: Vec<Candidate> = services.iter().filter_map(|ends| flag(&lately, ends, limits)).collect();
+    let told: BTreeSet<_> = found.iter().map(|one| (one.subject.netns, one.subject.destination)).collect();
+    let rest: Vec<_> =
+        services.iter().filter(|ends| !told.contains(&(Some(ends.netns), ends.destination))).collect();
+    found.extend(many::detect(&lately, &rest, limits));
+    found
 }
 
 fn failures(counts: &RemoteCounts) -> u64 {
@@ -42,13 +67,14 @@ fn failures(counts: &RemoteCounts) -> u64 {
 fn flag(lately: &Lately<'_>, ends: &Ends<'_>, limits: &Limits) -> Option<Candidate> {
     let failed = failures(&ends.counts);
     let opened = lately.growth(ends.netns, |counters| Some(counters.snmp.active_opens));
+    let rate = tell::number(failed) / lately.seconds();
     // Some failures are a matter of course where very many connections are opened.
-    let is_few = opened.is_some_and(|opened| tell::share(failed, opened.max(failed)) < limits.share);
+    let is_few = rate < limits.rate
+        && opened.is_some_and(|opened| tell::share(failed, opened.max(failed)) < limits.share);
     if failed < limits.failures.max(2) || is_few {
         return None;
     }
     let most = ConnectFailure::ALL.into_iter().max_by_key(|reason| ends.counts.failures[*reason as usize])?;
-    let rate = tell::number(failed) / lately.seconds();
     let subject = ends.subject(lately.now);
     let who = tell::who(subject.owner.as_deref());
     let name = ends.name();

@@ -25,6 +25,9 @@ pub(super) struct Ends<'a> {
     pub worst: &'a RemoteSample,
 }
 
+/// A namespace, a destination, and the port of a service.
+type Key = (u64, Option<SocketAddr>, u16);
+
 /// What happened lately, and the samples that tell.
 pub(super) struct Lately<'a> {
     pub first: &'a Sample,
@@ -63,8 +66,8 @@ impl<'a> Lately<'a> {
         weight: fn(&RemoteCounts) -> u64,
         is_of_clients: impl Fn(&RemoteSample) -> bool,
     ) -> Vec<Ends<'a>> {
-        let mut all: BTreeMap<(u64, Option<SocketAddr>, u16), Ends<'a>> = BTreeMap::new();
-        let mut most: BTreeMap<(u64, Option<SocketAddr>, u16), u64> = BTreeMap::new();
+        let mut all: BTreeMap<Key, Ends<'a>> = BTreeMap::new();
+        let mut most: BTreeMap<Key, u64> = BTreeMap::new();
         for change in remotes::changes(self.first, self.now).into_iter().filter(|one| weight(&one.counts) > 0)
         {
             let remote = change.now;
@@ -86,7 +89,28 @@ impl<'a> Lately<'a> {
                 ends.worst = remote;
             }
         }
+        self.add_folded(&mut all, weight);
         all.into_values().collect()
+    }
+
+    /// Adds what happened with clients of a service that are not told apart.
+    fn add_folded(&self, all: &mut BTreeMap<Key, Ends<'a>>, weight: fn(&RemoteCounts) -> u64) {
+        for (folded, counts) in remotes::folded_changes(self.first, self.now) {
+            let Some(port) = folded.service.filter(|_| weight(&counts) > 0) else { continue };
+            let is_client =
+                |one: &&RemoteSample| one.is_client && one.netns == folded.netns && one.port == port;
+            // Some of its clients are told apart, or there would be room.
+            let Some(worst) = self.now.remotes.iter().find(is_client) else { continue };
+            let ends = all.entry((folded.netns, None, port)).or_insert_with(|| Ends {
+                netns: folded.netns,
+                destination: None,
+                port,
+                counts: RemoteCounts::default(),
+                remotes: 1,
+                worst,
+            });
+            add(&mut ends.counts, &counts);
+        }
     }
 
     /// The kernel's counters of a namespace, then and now.

@@ -21,13 +21,15 @@ pub struct Limits {
     pub within: Duration,
     /// Least share of the connections of the namespace that were opened in that time.
     pub share: f64,
+    /// Resets a second that are told whatever their share.
+    pub rate: f64,
     /// Resets a second from which it is critical.
     pub critical_rate: f64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { resets: 50, within: Duration::from_secs(10), share: 0.05, critical_rate: 100.0 }
+        Self { resets: 50, within: Duration::from_secs(10), share: 0.05, rate: 200.0, critical_rate: 100.0 }
     }
 }
 
@@ -111,7 +113,9 @@ fn flag(lately: &Lately<'_>, ends: &Ends<'_>, limits: &Limits) -> Option<Candida
     let count = resets(&ends.counts);
     let opened =
         lately.growth(ends.netns, |counters| Some(counters.snmp.active_opens + counters.snmp.passive_opens));
-    let is_few = opened.is_some_and(|opened| tell::share(count, opened.max(count)) < limits.share);
+    let rate = tell::number(count) / lately.seconds();
+    let is_small = opened.is_some_and(|opened| tell::share(count, opened.max(count)) < limits.share);
+    let is_few = is_small && rate < limits.rate;
     if count < limits.resets.max(2) || is_few {
         return None;
     }
@@ -120,7 +124,6 @@ fn flag(lately: &Lately<'_>, ends: &Ends<'_>, limits: &Limits) -> Option<Candida
     // Over loopback the remote end is here as well, so the counters tell of it.
     let is_elsewhere = received > sent && !ends.worst.address.is_loopback();
     let cause = if is_elsewhere { Cause::PeerResets } else { reasons.main() };
-    let rate = tell::number(count) / lately.seconds();
     let subject = ends.subject(lately.now);
     let who = tell::who(subject.owner.as_deref());
     let name = ends.name();
@@ -138,7 +141,11 @@ fn flag(lately: &Lately<'_>, ends: &Ends<'_>, limits: &Limits) -> Option<Candida
         kind: Kind::ResetStorm,
         key: ends.key(),
         earlier: Vec::new(),
-        severity: if rate >= limits.critical_rate { Severity::Critical } else { Severity::Warning },
+        severity: if rate >= limits.critical_rate && !is_small {
+            Severity::Critical
+        } else {
+            Severity::Warning
+        },
         verdict: Some(cause.name()),
         confidence: if cause == Cause::Unknown { 0.5 } else { 0.75 },
         evidence,

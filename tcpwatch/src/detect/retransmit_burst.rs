@@ -17,13 +17,15 @@ pub struct Limits {
     pub within: Duration,
     /// Least share of all segments that the namespace sent.
     pub share: f64,
+    /// Segments sent again in a second that are told whatever their share.
+    pub rate: f64,
     /// Timeouts that are too many, whatever their share: nothing gets through.
     pub timeouts: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { segments: 50, within: Duration::from_secs(10), share: 0.01, timeouts: 30 }
+        Self { segments: 50, within: Duration::from_secs(10), share: 0.01, rate: 1_000.0, timeouts: 30 }
     }
 }
 
@@ -70,7 +72,8 @@ fn flag(lately: &Lately<'_>, ends: &Ends<'_>, limits: &Limits) -> Option<Candida
     let sent = lately.growth(ends.netns, |counters| Some(counters.snmp.out_segs));
     // `OutSegs` leaves retransmits out.
     let share = sent.map(|sent| tell::share(again, sent + again));
-    let is_much = again >= limits.segments && share.is_none_or(|share| share >= limits.share);
+    let is_fast = tell::number(again) >= limits.rate * lately.seconds();
+    let is_much = again >= limits.segments && (is_fast || share.is_none_or(|share| share >= limits.share));
     if !is_much && ends.counts.timeout < limits.timeouts.max(1) {
         return None;
     }

@@ -27,6 +27,12 @@ pub(crate) struct Second {
 
 /// The seconds one after the other, with `tcp_syncookies` as given.
 pub(crate) fn listener(cookies: u64, seconds: &[Second]) -> Window {
+    let seconds: Vec<_> = seconds.iter().map(|second| (*second, None)).collect();
+    listeners(cookies, &seconds)
+}
+
+/// The same with another listener, of whose own second only the queues count.
+pub(crate) fn listeners(cookies: u64, seconds: &[(Second, Option<Second>)]) -> Window {
     let mut sample = host(100.0);
     let space = &mut sample.namespaces[0];
     space.sysctls = Some(Arc::new(Sysctls {
@@ -53,10 +59,20 @@ pub(crate) fn listener(cookies: u64, seconds: &[Second]) -> Window {
     }
     space.counters = Some(counters);
     sample.listeners[0].accept_limit = 128;
+    if seconds.iter().any(|(_, other)| other.is_some()) {
+        let mut other = sample.listeners[0].clone();
+        other.id += 1;
+        other.local.set_port(PORT + 1);
+        sample.listeners.push(other);
+    }
     let mut window = Window::new(Arc::new(sample.clone()));
-    for second in seconds {
+    for (second, other) in seconds {
         advance(&mut sample);
         pass(&mut sample, second);
+        if let (Some(second), Some(listener)) = (other, sample.listeners.get_mut(1)) {
+            (listener.accept_queue, listener.syn_queue) = (second.accept_queue, Some(second.syn_queue));
+            listener.young = Some(second.young);
+        }
         window.push(Arc::new(sample.clone()));
     }
     window

@@ -31,6 +31,8 @@ pub struct Limits {
     pub idle_count: u64,
     /// Least share of the service's established connections: among ten thousand clients some always vanish.
     pub min_share: f64,
+    /// So many are told whatever their share.
+    pub many: u64,
 }
 
 impl Default for Limits {
@@ -41,6 +43,7 @@ impl Default for Limits {
             idle_age: Duration::from_hours(2),
             idle_count: 10,
             min_share: 0.05,
+            many: 1_000,
         }
     }
 }
@@ -61,7 +64,10 @@ pub(super) fn detect(window: &Window, limits: &Limits) -> Vec<Candidate> {
             ] {
                 let silent = troubled(&groups, trouble);
                 let count = tell::sum(silent.iter().copied(), |group| group.count);
-                let enough = |count| count >= least.max(1) && tell::share(count, whole) >= limits.min_share;
+                let enough = |count| {
+                    count >= least.max(1)
+                        && (count >= limits.many || tell::share(count, whole) >= limits.min_share)
+                };
                 // After a long silence anything that is sent is unacknowledged for a moment.
                 let lasts = || before(window, namespace, service, trouble).is_some_and(enough);
                 if enough(count) && lasts() {
@@ -268,6 +274,12 @@ mod tests {
         ] {
             assert!(found(&groups).is_empty(), "{groups:?}");
         }
+    }
+
+    #[test]
+    fn the_healthy_beside_them_hide_nothing() {
+        let lost = |count| found(&[quiet(Trouble::Unacknowledged, count), healthy(1_000_000)]).len();
+        assert_eq!([lost(999), lost(1_000)], [0, 1]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod tell;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::finding::Candidate;
@@ -29,6 +30,8 @@ pub struct Limits {
     pub unanswered_share: f64,
     /// A share that is a flood at first sight; a smaller one has to be there in two samples.
     pub certain_share: f64,
+    /// Unanswered SYN cookies a second that are a flood whatever their share: connections made beside them hide nothing.
+    pub rate: f64,
 }
 
 impl Default for Limits {
@@ -39,6 +42,7 @@ impl Default for Limits {
             unanswered: 30,
             unanswered_share: 0.2,
             certain_share: 0.9,
+            rate: 200.0,
         }
     }
 }
@@ -67,23 +71,64 @@ impl Verdict {
 pub(super) fn detect(window: &Window, limits: &Limits) -> Vec<Candidate> {
     let recent = recent(window, limits.within);
     let mut found = Vec::new();
+    let mut by_namespace: BTreeMap<u64, Vec<&RecentService<'_>>> = BTreeMap::new();
     for service in recent.services.values() {
-        let others = recent.services.values().filter(|other| other.netns == service.netns);
-        let alone = is_alone(service, others);
-        let Some(pressure) = Pressure::new(window, service, alone, limits) else { continue };
-        if let Some(verdict) = verdict(service, &pressure, limits) {
-            found.push(tell::candidate(window.now(), service, &pressure, verdict));
+        by_namespace.entry(service.netns).or_default().push(service);
+    }
+    for services in by_namespace.values() {
+        if let [first, _, ..] = services.as_slice()
+            && always_cookies(first)
+        {
+            found.extend(anywhere(window, services, limits));
+        }
+        for service in services {
+            let whose = whose(service, services);
+            let Some(pressure) = Pressure::new(window, service, whose, limits) else { continue };
+            if let Some(verdict) = verdict(service, &pressure, limits) {
+                found.push(tell::candidate(window.now(), service, &pressure, verdict));
+            }
         }
     }
     found
 }
 
-/// Whether the cookies of the namespace can only be this service's. Cookies are sent where the SYN queue is full, and
-/// always in mode 2, where no queue tells.
-fn is_alone<'a>(service: &RecentService<'_>, services: impl Iterator<Item = &'a RecentService<'a>>) -> bool {
-    let always = service.sysctls.and_then(|sysctls| sysctls.syncookies) == Some(2);
-    let could_be = |one: &&RecentService<'_>| always || one.syn_full.0 > 0;
-    services.filter(could_be).count() <= 1 && could_be(&service)
+/// Whose the cookies of a namespace are, which counts them for all its listeners together. Cookies are sent where the SYN
+/// queue is full, and always in mode 2, where no queue tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    /// They cannot be this service's.
+    Others,
+    /// They can only be this service's.
+    Its,
+    /// Several have full queues.
+    Shared,
+}
+
+fn whose(service: &RecentService<'_>, services: &[&RecentService<'_>]) -> Whose {
+    if always_cookies(service) {
+        return if services.len() == 1 { Whose::Its } else { Whose::Others };
+    }
+    let could_be = |one: &RecentService<'_>| one.syn_full.0 > 0;
+    match services.iter().filter(|one| could_be(one)).count() {
+        _ if !could_be(service) => Whose::Others,
+        0 | 1 => Whose::Its,
+        _ => Whose::Shared,
+    }
+}
+
+fn always_cookies(service: &RecentService<'_>) -> bool {
+    service.sysctls.and_then(|sysctls| sysctls.syncookies) == Some(2)
+}
+
+/// A flood at any of several listeners that always send cookies: nothing tells at which.
+fn anywhere(window: &Window, services: &[&RecentService<'_>], limits: &Limits) -> Option<Candidate> {
+    let first = services.first()?;
+    let pressure = Pressure::of_cookies(window, first, limits)?;
+    let share = pressure.unanswered_share();
+    let is_flood = pressure.unanswered() >= limits.unanswered
+        && (share >= limits.certain_share
+            || (pressure.lasts && (share >= limits.unanswered_share || pressure.is_fast(limits))));
+    is_flood.then(|| tell::somewhere(window.now(), first, services.len(), &pressure))
 }
 
 fn verdict(service: &RecentService<'_>, pressure: &Pressure, limits: &Limits) -> Option<Verdict> {
@@ -92,7 +137,7 @@ fn verdict(service: &RecentService<'_>, pressure: &Pressure, limits: &Limits) ->
         return Some(Verdict::SlowApplication);
     }
     let share = pressure.unanswered_share().max(pressure.aged_share(limits));
-    let lasts = pressure.lasts && share >= limits.unanswered_share;
+    let lasts = pressure.lasts && (share >= limits.unanswered_share || pressure.is_fast(limits));
     if pressure.unanswered() >= limits.unanswered && (lasts || share >= limits.certain_share) {
         return Some(Verdict::Flood);
     }

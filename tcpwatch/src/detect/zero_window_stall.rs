@@ -22,13 +22,15 @@ pub struct Limits {
     pub min_count: u64,
     /// Least share of the service's established connections.
     pub min_share: f64,
+    /// So many are told whatever their share.
+    pub many: u64,
     /// From this share on it is critical, if the process here is the one that does not read.
     pub critical_share: f64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { age: Duration::from_secs(30), min_count: 1, min_share: 0.05, critical_share: 0.5 }
+        Self { age: Duration::from_secs(30), min_count: 1, min_share: 0.05, many: 1_000, critical_share: 0.5 }
     }
 }
 
@@ -45,7 +47,8 @@ pub(super) fn detect(window: &Window, limits: &Limits) -> Vec<Candidate> {
             for trouble in [Trouble::PeerWindowZero, Trouble::OwnWindowZero] {
                 let stalled = troubled(&groups, trouble);
                 let count = tell::sum(stalled.iter().copied(), |group| group.count);
-                if count >= limits.min_count.max(1) && tell::share(count, whole) >= limits.min_share {
+                let is_much = count >= limits.many || tell::share(count, whole) >= limits.min_share;
+                if count >= limits.min_count.max(1) && is_much {
                     let stall = Stall { sample, namespace, service, here: trouble == Trouble::OwnWindowZero };
                     found.extend(stall.candidate(&stalled, count, whole, limits));
                 }
@@ -197,6 +200,13 @@ mod tests {
         assert_eq!(evidence(&some[0], "unread_bytes"), &Evidence::Count(6_000));
         assert_eq!(found(&[full(10), healthy])[0].severity, Severity::Critical, "half of all");
         assert_eq!(found(&[full(1)])[0].severity, Severity::Warning, "one alone");
+    }
+
+    #[test]
+    fn others_beside_them_hide_nothing() {
+        let healthy = group(TcpState::Established, 1_000_000, 0, 900);
+        let stalls = |count| found(&[stalled(Trouble::PeerWindowZero, count), healthy.clone()]).len();
+        assert_eq!([stalls(999), stalls(1_000)], [0, 1]);
     }
 
     #[test]

@@ -23,6 +23,14 @@ pub(super) const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcpwatch-ebpf"));
 
+/// Listeners that the kernel side can hold for each that is watched: what is opened between two ticks has room, and user
+/// space takes out again what is too much.
+const LISTENERS_BETWEEN: u32 = 4;
+
+/// Entries of a map that forgets, for each CPU. Such a map gives each CPU some 128 free entries of its own, so that a small
+/// map on a large host would forget what is young.
+const EACH_CPU: u32 = 256;
+
 #[expect(clippy::cast_possible_truncation, reason = "eight")]
 const WAYS_PER_SET: u32 = WAYS as u32;
 
@@ -34,8 +42,10 @@ pub struct Options {
     pub sockets: u32,
     /// Network namespaces counted apart.
     pub namespaces: u32,
-    /// Listeners that are watched.
+    /// Listeners that are watched at each tick; the kernel side has room for [`LISTENERS_BETWEEN`] times as many.
     pub listeners: u32,
+    /// Remotes that are told apart; more on hosts with very many CPUs.
+    pub remotes: u32,
     /// Bytes of the ring buffer; a power of two, at least a page.
     pub ring_bytes: u32,
     /// Diagnostics of the programs themselves, by aya-log.
@@ -52,6 +62,7 @@ impl Default for Options {
             sockets: 1 << 20,
             namespaces: 1024,
             listeners: 4096,
+            remotes: 2048,
             ring_bytes: 1 << 19,
             log: false,
             adopt: true,
@@ -107,6 +118,9 @@ pub struct Kernel {
     /// Sockets that there is room for.
     room: u32,
     rows: u32,
+    /// Listeners that are watched, and remotes that there is room for.
+    pub(super) listeners: u32,
+    pub(super) remotes: u32,
 }
 
 impl Kernel {
@@ -152,6 +166,7 @@ impl Kernel {
         let reset_reasons = reset_reasons(&types);
         let logger = if options.log { logger(&mut ebpf) } else { None };
         let records = HostCounters::records(is_preemptible);
+        let (listeners, remotes) = (options.listeners, forgetting(options.remotes, cpus()));
         let mut kernel = Self {
             ebpf,
             programs,
@@ -161,6 +176,8 @@ impl Kernel {
             wanted,
             logger,
             records,
+            listeners,
+            remotes,
             older,
             sweep: None,
             has_sweep: false,
@@ -180,16 +197,8 @@ impl Kernel {
     ) -> Result<Sweep, ConnectionsError> {
         let origin = self.origin().ok_or(ConnectionsError::NoTable)?;
         let sizes = Sizes::new(options);
-        let of_maps = vec![
-            (map::SOCKETS, sizes.sets),
-            (map::NAMESPACES, options.namespaces),
-            (map::FREE_ROWS, options.namespaces),
-            (map::ADOPTED, sizes.rows),
-            (map::HOST, self.records),
-            (map::LISTENERS, options.listeners),
-        ];
         let (set_mask, rows) = (sizes.sets - 1, sizes.rows);
-        Sweep::load(types, Running { shared, sizes: of_maps, set_mask, origin, rows })
+        Sweep::load(types, Running { shared, set_mask, origin, rows })
     }
 
     /// Whether this kernel lists its namespaces, and walks the sockets of all of them at once.
@@ -284,12 +293,13 @@ pub(super) fn load_object(
     let tcp_cast = u32::from(types.has_function("bpf_skc_to_tcp_sock"));
     let is_preemptible = is_preemptible(types);
     let (preemptible, notes) = (u32::from(is_preemptible), if is_preemptible { TASK_NOTES } else { 1 });
+    let cpus = cpus();
+    let remotes = forgetting(options.remotes, cpus);
+    let listeners = options.listeners.saturating_mul(LISTENERS_BETWEEN);
+    let listeners_each = u64::from(listeners / 2);
     let salt = salt();
     let log_level: u8 = if options.log { 0xff } else { 0 };
     let mut loader = EbpfLoader::new();
-    for map in idle_maps {
-        loader.map_max_entries(map, 1);
-    }
     loader
         .map_max_entries(map::SOCKETS, sets)
         .map_max_entries(map::NAMESPACES, options.namespaces)
@@ -297,11 +307,19 @@ pub(super) fn load_object(
         .map_max_entries(map::CELLS, rows)
         .map_max_entries(map::ADOPTED, rows)
         .map_max_entries(map::ACTIVE, rows)
-        .map_max_entries(map::LISTENERS, options.listeners)
-        .map_max_entries(map::REMOTES, remotes())
+        .map_max_entries(map::LISTENERS, listeners)
+        .map_max_entries(map::REMOTES, remotes)
+        .map_max_entries(map::SHARES, remotes)
+        .map_max_entries(map::FOLDED, forgetting(1024, cpus))
+        .map_max_entries(map::LISTENER_SHARES, forgetting(1024, cpus))
+        .map_max_entries(map::CLIENTS, forgetting(options.remotes / 2, cpus))
         .map_max_entries(map::HOST, HostCounters::records(is_preemptible))
         .map_max_entries(map::TASK_NOTES, notes)
-        .map_max_entries(map::EVENTS, options.ring_bytes)
+        .map_max_entries(map::EVENTS, options.ring_bytes);
+    for map in idle_maps {
+        loader.map_max_entries(map, 1);
+    }
+    loader
         .override_global(global::OFFSETS, offsets, true)
         .override_global(global::SET_MASK, &set_mask, true)
         .override_global(global::RESET_ARGS, &reset_args, true)
@@ -309,6 +327,8 @@ pub(super) fn load_object(
         .override_global(global::TCP_CAST, &tcp_cast, true)
         .override_global(global::PREEMPTIBLE, &preemptible, true)
         .override_global(global::SALT, &salt, true)
+        .override_global(global::REMOTES_MOST, &remotes, true)
+        .override_global(global::LISTENERS_EACH, &listeners_each, true)
         .override_global(global::RING_QUARTER, &quarter, true)
         .override_global("AYA_LOG_LEVEL", &log_level, false)
         .load(OBJECT)
@@ -360,13 +380,14 @@ fn is_preemptible(types: &Btf) -> bool {
     types.member("tp_transition_snapshot", "srcu_gp").is_ok()
 }
 
-/// Remotes that are remembered. A map that forgets gives each CPU some free entries of its own, so that a small map on a
-/// large host would forget what is young.
-fn remotes() -> u32 {
-    const FEWEST: u32 = 2048;
-    const EACH_CPU: u32 = 256;
-    let cpus = aya::util::nr_cpus().ok().and_then(|cpus| u32::try_from(cpus).ok()).unwrap_or(1);
-    FEWEST.max(EACH_CPU.saturating_mul(cpus))
+/// Entries of a map that forgets, which should have at least `least`.
+fn forgetting(least: u32, cpus: u32) -> u32 {
+    least.max(EACH_CPU.saturating_mul(cpus))
+}
+
+/// CPUs that there could be.
+fn cpus() -> u32 {
+    aya::util::nr_cpus().ok().and_then(|cpus| u32::try_from(cpus).ok()).unwrap_or(1)
 }
 
 /// Diagnostics are no reason not to run.
@@ -424,4 +445,16 @@ fn reset_reasons(types: &Btf) -> Vec<String> {
         names[value] = name.trim_start_matches("SK_RST_REASON_").to_lowercase();
     }
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn maps_that_forget_have_room_for_the_free_entries_of_every_cpu() {
+        for (cpus, expected) in [(1, 1024), (4, 1024), (8, 2048), (64, 16_384), (u32::MAX, u32::MAX)] {
+            assert_eq!(forgetting(1024, cpus), expected, "{cpus}");
+        }
+    }
 }

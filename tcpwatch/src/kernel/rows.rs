@@ -20,7 +20,16 @@ use super::load::{BTF_PATH, HINT, LoadError, Options, load_object, raise_memlock
 use super::offsets;
 
 /// Maps that listing has no use for, so that they take no room.
-const IDLE_MAPS: [&str; 5] = [map::REMOTES, map::CLIENTS, map::GROUPS, map::TUPLES, map::ILLEGAL];
+const IDLE_MAPS: [&str; 8] = [
+    map::REMOTES,
+    map::CLIENTS,
+    map::SHARES,
+    map::FOLDED,
+    map::LISTENER_SHARES,
+    map::GROUPS,
+    map::TUPLES,
+    map::ILLEGAL,
+];
 
 /// The program that tells of each socket.
 pub struct Rows {
@@ -60,8 +69,14 @@ impl Rows {
         let btf = btf.unwrap_or_else(|_| aya::Btf::from_sys_fs());
         let btf = btf.map_err(|source| LoadError::Maps { source: source.into(), hint: HINT })?;
         let (offsets, _) = offsets::resolve(&types).map_err(LoadError::from)?;
-        let options =
-            Options { sockets: 8, namespaces: 1, listeners: 1, ring_bytes: 4096, ..Options::default() };
+        let options = Options {
+            sockets: 8,
+            namespaces: 1,
+            listeners: 1,
+            remotes: 1,
+            ring_bytes: 4096,
+            ..Options::default()
+        };
         let mut ebpf = load_object(&IDLE_MAPS, &options, &types, &offsets)?;
         let loaded = attach::attach_one(&mut ebpf, &btf, attach::named(name));
         match loaded.error {

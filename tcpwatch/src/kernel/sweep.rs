@@ -84,9 +84,8 @@ pub struct Sweep {
 
 /// What the loader says of the running programs.
 pub(super) struct Running<'a> {
-    /// The maps of [`SHARED`], and their sizes.
+    /// The maps of [`SHARED`].
     pub(super) shared: Vec<(&'a str, OwnedFd)>,
-    pub(super) sizes: Vec<(&'a str, u32)>,
     pub(super) set_mask: u32,
     pub(super) origin: u64,
     pub(super) rows: u32,
@@ -99,11 +98,10 @@ impl Sweep {
             return Err(ConnectionsError::NoTable);
         }
         let stride = types.size_of("inet_listen_hashbucket").ok_or(ConnectionsError::NoTable)?;
-        let Running { shared, mut sizes, set_mask, origin, rows } = running;
+        let Running { shared, set_mask, origin, rows } = running;
         // Namespaces that are gone have rows as well, and those that never had a socket have none.
         let room = rows.saturating_mul(2);
-        sizes.extend([(map::MINIS, rows), (map::FOUND, room)]);
-        let object = Object::create(OBJECT, &sizes, shared)?;
+        let object = Object::create(OBJECT, &[(map::MINIS, rows), (map::FOUND, room)], shared)?;
         let map_memory = refused("map memory");
         let work = Mapped::new(object.map(map::WORK)?, 1).map_err(&map_memory)?;
         let minis = Mapped::new(object.map(map::MINIS)?, rows).map_err(&map_memory)?;

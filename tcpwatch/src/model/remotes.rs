@@ -10,7 +10,7 @@ use tcpwatch_common::host::{HostCounters, Retransmit};
 use tcpwatch_common::{Cause, TcpState};
 
 use super::Window;
-use crate::sample::{RemoteCounts, RemoteSample, Sample};
+use crate::sample::{FoldedSample, RemoteCounts, RemoteSample, Sample};
 
 /// What happened with one remote between two samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +114,18 @@ pub fn changes<'a>(before: &Sample, now: &'a Sample) -> Vec<RemoteChange<'a>> {
             (counts != RemoteCounts::default()).then_some(RemoteChange { now, counts })
         })
         .collect()
+}
+
+/// The same of those that are not told apart.
+pub fn folded_changes<'a>(before: &Sample, now: &'a Sample) -> Vec<(&'a FoldedSample, RemoteCounts)> {
+    let key = |folded: &FoldedSample| (folded.netns, folded.service, folded.pid);
+    let earlier: HashMap<_, &RemoteCounts> =
+        before.folded.iter().map(|folded| (key(folded), &folded.counts)).collect();
+    let changes = now.folded.iter().map(|now| {
+        let counts = earlier.get(&key(now)).map_or(now.counts, |before| grown(before, &now.counts));
+        (now, counts)
+    });
+    changes.filter(|(_, counts)| *counts != RemoteCounts::default()).collect()
 }
 
 fn top(before: &Sample, now: &Sample, changes: &[RemoteChange<'_>], kind: Kind, most: usize) -> Top {

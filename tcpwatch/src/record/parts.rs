@@ -14,12 +14,13 @@ use super::delta::{Bad, Delta, Input, Keyed, fields, put_number, variants};
 use crate::process::{Container, Pod, Process, Workload};
 use crate::sample::counters::{NetCounters, Snmp, SockStat, TcpExt};
 use crate::sample::{
-    Census, Example, Group, HostLimits, KernelCounters, ListenerSample, Minis, NamespaceSample,
-    ProgramSample, RemoteCounts, RemoteSample, RingSample, Sample, SourceKind, Survey, Sysctls, Trouble,
-    Tuple,
+    Census, Example, FoldedSample, Group, HostLimits, KernelCounters, ListenerSample, Minis, NamespaceSample,
+    ProgramSample, RemoteCounts, RemoteSample, RingSample, Sample, Shortage, SourceKind, Survey, Sysctls,
+    Trouble, Tuple, What,
 };
 
 variants!(SourceKind { Ebpf = 0, Netlink = 1 });
+variants!(What { Sockets = 0, ListenersInTurns = 1, Listeners = 2, Remotes = 3, Clients = 4, Groups = 5, Namespaces = 6 });
 variants!(Role { Active = 0, Passive = 1 });
 variants!(Trouble { None = 0, Unacknowledged = 1, NoKeepalive = 2, PeerWindowZero = 3, OwnWindowZero = 4 });
 variants!(TcpState { Established = 0, SynSent = 1, SynRecv = 2, FinWait1 = 3, FinWait2 = 4, TimeWait = 5, Close = 6, CloseWait = 7, LastAck = 8, Listen = 9, Closing = 10, NewSynRecv = 11, BoundInactive = 12 });
@@ -40,7 +41,7 @@ fields!(Sample {
     ring,
     problems,
     kernel_memory,
-});
+} since 3 { folded, shortages });
 
 fields!(NamespaceSample {
     inode,
@@ -183,6 +184,8 @@ fields!(ListenerSample {
     synack_retransmits,
 });
 fields!(RemoteSample { netns, address, port, is_client, pid, counts });
+fields!(FoldedSample { netns, service, pid, counts });
+fields!(Shortage { what, count, since, netns, pid });
 fields!(RemoteCounts { timeout, fast, probe, other, syn, synack, resets_sent, resets_received, failures });
 
 fields!(Process { pid, inner_pid, command, uid, user, cgroup, container, unit, exited, files });
@@ -223,7 +226,7 @@ fields!(HostCounters {
     time_in_state, unknown_age, handshake, lifetime, endings, retransmits, retransmit_causes,
     connect_failures, listeners_untracked, resets_received, resets_sent, resets_sent_no_socket, mptcp,
     illegal, nested, gaps, untracked, folded, ring,
-} since 3 { unmet } without { busy, scratch, last_namespace, done });
+} since 3 { unmet, remotes_met, clients_met, remotes_folded } without { busy, scratch, last_namespace, done });
 fields!(Histogram { buckets, sum_ns });
 fields!(RingCounters { seen, filtered, lost });
 
@@ -272,6 +275,22 @@ impl Keyed for RemoteSample {
 
     fn key(&self) -> Self::Key {
         (self.netns, self.address, self.port, self.is_client)
+    }
+}
+
+impl Keyed for FoldedSample {
+    type Key = (u64, Option<u16>, Option<u32>);
+
+    fn key(&self) -> Self::Key {
+        (self.netns, self.service, self.pid)
+    }
+}
+
+impl Keyed for Shortage {
+    type Key = What;
+
+    fn key(&self) -> Self::Key {
+        self.what
     }
 }
 

@@ -54,25 +54,26 @@ impl Redactor {
 
     fn sample(&mut self, sample: &Sample) -> Sample {
         // Named one by one, so that a new field has to be thought of here.
-        let Sample { at, elapsed, source, host, reset_reasons, limits, lost_fields, ring, .. } =
-            sample.clone();
+        let kept = sample.clone();
         let Sample { namespaces, listeners, remotes, processes, programs, problems, kernel_memory, .. } =
             sample;
         Sample {
-            at,
-            elapsed,
-            source,
+            at: kept.at,
+            elapsed: kept.elapsed,
+            source: kept.source,
             namespaces: namespaces.iter().map(|namespace| self.namespace(namespace)).collect(),
-            host,
-            reset_reasons,
+            host: kept.host,
+            reset_reasons: kept.reset_reasons,
             listeners: listeners.iter().map(|listener| self.listener(listener)).collect(),
             remotes: remotes.iter().map(|remote| self.remote(remote)).collect(),
+            folded: kept.folded,
             processes: self.processes(processes),
-            limits,
+            limits: kept.limits,
             programs: programs.iter().map(|program| self.program(program)).collect(),
-            lost_fields,
-            ring,
+            lost_fields: kept.lost_fields,
+            ring: kept.ring,
             problems: problems.iter().map(|problem| self.text(problem)).collect(),
+            shortages: kept.shortages,
             kernel_memory: *kernel_memory,
         }
     }

@@ -12,9 +12,9 @@ use tcpwatch_common::host::{HostCounters, Role};
 use crate::process::{Container, Pod, Process, Workload};
 use crate::sample::counters::{NetCounters, Snmp, SockStat, TcpExt};
 use crate::sample::{
-    Census, Example, Group, HostLimits, KernelCounters, ListenerSample, Minis, NamespaceSample,
-    ProgramSample, RemoteCounts, RemoteSample, RingSample, Sample, SourceKind, Survey, Sysctls, Trouble,
-    Tuple,
+    Census, Example, FoldedSample, Group, HostLimits, KernelCounters, ListenerSample, Minis, NamespaceSample,
+    ProgramSample, RemoteCounts, RemoteSample, RingSample, Sample, Shortage, SourceKind, Survey, Sysctls,
+    Trouble, Tuple, What,
 };
 
 /// Numbers that are always the same.
@@ -291,6 +291,19 @@ impl Random {
                 delivered: self.count(),
             },
             problems: self.list(2, Self::text),
+            folded: self.list(3, |random| FoldedSample {
+                netns: random.below(2),
+                service: random.maybe(Self::port),
+                pid: random.maybe(Self::small),
+                counts: RemoteCounts { syn: random.count(), ..RemoteCounts::default() },
+            }),
+            shortages: self.list(3, |random| Shortage {
+                what: What::ALL[random.below(7) as usize],
+                count: random.count(),
+                since: SystemTime::UNIX_EPOCH + random.time(),
+                netns: random.maybe(Self::count),
+                pid: random.maybe(Self::small),
+            }),
             kernel_memory: self.maybe(Self::count),
         }
     }
@@ -301,13 +314,14 @@ impl Random {
         let mut sample = before.clone();
         sample.elapsed += Duration::from_millis(self.below(2000));
         sample.at += Duration::from_millis(self.below(2000));
-        match self.below(7) {
+        match self.below(8) {
             0 => sample.namespaces = other.namespaces,
             1 => sample.host = other.host,
             2 => sample.listeners = other.listeners,
             3 if !sample.listeners.is_empty() => _ = sample.listeners.remove(0),
             4 => sample.processes = other.processes,
             5 => sample.remotes.extend(other.remotes),
+            6 => (sample.folded, sample.shortages) = (other.folded, other.shortages),
             _ => sample.kernel_memory = other.kernel_memory,
         }
         sample

@@ -6,6 +6,7 @@
 pub mod counters;
 mod listener;
 mod remote;
+mod shortage;
 mod socket;
 mod survey;
 mod sysctls;
@@ -22,7 +23,8 @@ use tcpwatch_common::names::program;
 use crate::process::Process;
 pub use counters::NetCounters;
 pub use listener::ListenerSample;
-pub use remote::{RemoteCounts, RemoteSample};
+pub use remote::{FoldedSample, RemoteCounts, RemoteSample};
+pub use shortage::{Shortage, What};
 pub use socket::SocketSample;
 pub use survey::{Example, Group, Plan, Survey, Trouble, Tuple};
 pub use sysctls::{HostLimits, Sysctls};
@@ -63,6 +65,8 @@ pub struct Sample {
     pub listeners: Vec<ListenerSample>,
     /// Remote ends that something went wrong with.
     pub remotes: Vec<RemoteSample>,
+    /// What went wrong with remotes that are not told apart.
+    pub folded: Vec<FoldedSample>,
     /// The processes that listeners, surveys and remotes speak of, by host pid.
     pub processes: BTreeMap<u32, Arc<Process>>,
     pub limits: HostLimits,
@@ -72,6 +76,8 @@ pub struct Sample {
     pub ring: RingSample,
     /// What could not be read this time, for a person.
     pub problems: Vec<String>,
+    /// What there is no room for, so that findings may be missing.
+    pub shortages: Vec<Shortage>,
     /// Bytes of kernel memory that the maps take.
     pub kernel_memory: Option<u64>,
 }
@@ -190,12 +196,14 @@ impl Sample {
             reset_reasons: Vec::new(),
             listeners: Vec::new(),
             remotes: Vec::new(),
+            folded: Vec::new(),
             processes: BTreeMap::new(),
             limits: HostLimits::default(),
             programs: Vec::new(),
             lost_fields: Vec::new(),
             ring: RingSample::default(),
             problems: Vec::new(),
+            shortages: Vec::new(),
             kernel_memory: None,
         }
     }
@@ -208,8 +216,13 @@ impl Sample {
 
     /// Sockets that the last surveys had no group for; `None` if no namespace was surveyed.
     pub fn ungrouped(&self) -> Option<u64> {
-        let alive = self.namespaces.iter().filter(|namespace| namespace.is_alive);
-        let surveys = alive.filter_map(|namespace| namespace.survey.as_ref());
-        surveys.map(|survey| survey.folded).reduce(|all, folded| all + folded)
+        ungrouped(&self.namespaces)
     }
+}
+
+/// Sockets that the last surveys of these had no group for; `None` if none was surveyed.
+pub fn ungrouped(namespaces: &[NamespaceSample]) -> Option<u64> {
+    let alive = namespaces.iter().filter(|namespace| namespace.is_alive);
+    let surveys = alive.filter_map(|namespace| namespace.survey.as_ref());
+    surveys.map(|survey| survey.folded).reduce(|all, folded| all + folded)
 }

@@ -21,6 +21,19 @@ pub struct RemoteSample {
     pub counts: RemoteCounts,
 }
 
+/// What happened with the remotes of one process, or with the clients of one service, that have no entry of their own: who
+/// meets very many must not push the entries of others out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoldedSample {
+    /// Inode number of the network namespace.
+    pub netns: u64,
+    /// The service here whose clients these are; `None` if a process reached them.
+    pub service: Option<u16>,
+    /// The process that reached them, by its host pid; `None` if it is not known.
+    pub pid: Option<u32>,
+    pub counts: RemoteCounts,
+}
+
 /// Counters of one remote; they only grow while it is remembered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RemoteCounts {

@@ -12,7 +12,8 @@ use super::SourceError;
 use crate::host::procfs::NetCounters;
 use crate::kernel::Counters;
 use crate::sample::{
-    KernelCounters, ListenerSample, Minis, NamespaceSample, RemoteCounts, RemoteSample, StateCounts,
+    FoldedSample, KernelCounters, ListenerSample, Minis, NamespaceSample, RemoteCounts, RemoteSample,
+    StateCounts,
 };
 
 pub(super) fn add_illegal(
@@ -115,16 +116,27 @@ pub(super) fn listener(id: u64, listener: &Listener) -> Option<ListenerSample> {
 
 /// Remotes, with the clients to which SYN-ACKs were sent again.
 pub(super) fn remotes(
-    counted: Vec<(remote::Key, remote::Counts)>,
-    clients: Vec<(remote::Key, u64)>,
+    counted: &[(remote::Key, remote::Counts)],
+    clients: &[(remote::Key, u64)],
 ) -> Vec<RemoteSample> {
     let mut all: HashMap<remote::Key, RemoteSample> =
-        counted.into_iter().map(|(key, counts)| (key, remote(&key, &counts))).collect();
-    for (key, synack) in clients {
+        counted.iter().map(|(key, counts)| (*key, remote(key, counts))).collect();
+    for &(key, synack) in clients {
         let client = all.entry(key).or_insert_with(|| remote(&key, &[0; remote::COUNTS]));
         client.counts.synack = synack;
     }
     all.into_values().collect()
+}
+
+/// What is counted for those who met too many remotes.
+pub(super) fn folded(holder: &remote::Holder, counts: &remote::Counts) -> FoldedSample {
+    let is_service = holder.kind == remote::SERVICE;
+    FoldedSample {
+        netns: holder.netns.into(),
+        service: is_service.then(|| u16::try_from(holder.id).unwrap_or(0)),
+        pid: (!is_service && holder.id != 0).then_some(holder.id),
+        counts: remote(&remote::Key::default(), counts).counts,
+    }
 }
 
 fn remote(key: &remote::Key, counts: &remote::Counts) -> RemoteSample {

@@ -7,6 +7,7 @@ mod namespace;
 mod older;
 mod passes;
 mod queues;
+mod shortages;
 pub(super) mod sockets;
 mod walks;
 
@@ -18,7 +19,7 @@ use std::time::{Instant, SystemTime};
 use tcpwatch_common::cell;
 use tcpwatch_common::event::Event;
 
-use super::convert::{Service, add_illegal, listener, remotes, service};
+use super::convert::{Service, add_illegal, folded, listener, remotes, service};
 use super::namespaces::Namespaces;
 use super::retire::Retired;
 use super::settings::{Settings, limits};
@@ -31,7 +32,7 @@ use crate::kernel::{self, Counters, Kernel, Listeners, Options, Remotes, Ring, S
 use crate::process::Process;
 use crate::sample::{
     Census, NamespaceSample, Plan, ProgramSample, RemoteSample, RingSample, Sample, SocketSample, SourceKind,
-    missed,
+    missed, ungrouped,
 };
 use living::Rows;
 use lost::Lost;
@@ -39,6 +40,7 @@ use namespace::Kept;
 use older::{Meeting, Met};
 use passes::Passes;
 use queues::Queues;
+use shortages::{Seen, Shortages};
 use walks::Walks;
 
 /// Facts taken out of the ring at one tick.
@@ -71,6 +73,7 @@ pub struct Live {
     walks: Walks,
     retired: Retired,
     lost: Lost,
+    shortages: Shortages,
     kernel_memory: Option<u64>,
     processes: Processes,
     /// Numbers of processes that the kernel side tells are those of our `/proc`.
@@ -125,6 +128,7 @@ impl Live {
             walks: Walks::new(Instant::now()),
             retired: Retired::new(options.namespaces, options.retire_after),
             lost: Lost::default(),
+            shortages: Shortages::default(),
             kernel_memory: kernel::map_memory(),
             processes: Processes::default(),
             sees_host_pids: sees_host_pids(),
@@ -247,7 +251,8 @@ impl Source for Live {
         let mut problems = Vec::new();
         self.surveyor.prepare(&mut self.kernel);
         let listeners = self.listeners.read(&mut self.kernel)?;
-        self.services = listeners.iter().filter_map(|(_, met)| service(met)).collect();
+        let all = listeners.iter().map(|(_, met)| met).chain(self.listeners.parked());
+        self.services = all.filter_map(service).collect();
         let busy = self.queues.busy(&listeners);
         let mut namespaces = self.namespaces(census, &busy, &mut problems)?;
         let own = namespaces.iter().find(|namespace| namespace.is_own);
@@ -256,7 +261,9 @@ impl Source for Live {
         problems.extend((!self.sees_host_pids).then(|| FOREIGN_PIDS.to_owned()));
         self.kernel.flush_log();
         self.ring.drain(DRAIN_LIMIT, &mut self.on_event);
-        let remotes = remotes(self.remotes.read(), self.remotes.clients());
+        let met = self.remotes.read(&*self.counters.host()?);
+        let remotes = remotes(&met.remotes, &met.clients);
+        let folded: Vec<_> = met.folded.iter().map(|(holder, counts)| folded(holder, counts)).collect();
         let processes = self.name_processes(&namespaces, &remotes);
         // Before those that another program has counted: what is missed by now has been, too, or is lost.
         let programs = self.programs();
@@ -267,6 +274,10 @@ impl Source for Live {
             namespaces.iter_mut().for_each(|namespace| namespace.is_complete = false);
             problems.push(unmet(host.unmet));
         }
+        let ungrouped = ungrouped(&namespaces).unwrap_or(0);
+        let crowd = self.listeners.crowd();
+        let seen = Seen { host: &host, crowd: &crowd, met: &met, folded: &folded, ungrouped };
+        let shortages = self.shortages.apply(&seen, SystemTime::now(), Instant::now());
         let names = self.kernel.reset_reasons();
         let reasons = self.counters.reset_reasons(names.len())?;
         Ok(Sample {
@@ -277,6 +288,7 @@ impl Source for Live {
             reset_reasons: names.iter().cloned().zip(reasons).filter(|(name, _)| !name.is_empty()).collect(),
             listeners: listeners.iter().filter_map(|(id, met)| listener(*id, met)).collect(),
             remotes,
+            folded,
             processes,
             limits,
             programs,
@@ -294,6 +306,7 @@ impl Source for Live {
             },
             host: Some(host),
             problems,
+            shortages,
             kernel_memory: self.kernel_memory,
         })
     }

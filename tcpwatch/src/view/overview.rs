@@ -6,6 +6,7 @@ use super::findings::{self, Choice, Finding};
 use super::listeners::{self, Listener};
 use super::owners::{self, Owned};
 use super::remotes::{self, Remotes};
+use super::shortages;
 use super::states::{self, States};
 use super::transitions::{self, Row};
 use crate::detect::Findings;
@@ -82,7 +83,7 @@ pub fn overview(report: &Report, found: &Findings, netns: Option<u64>, host: Opt
         owners: owners::owners(report, found, netns),
         remotes: remotes::remotes(report, netns),
         untracked: sample.host.as_ref().map_or(0, |host| host.untracked),
-        problems: sample.problems.clone(),
+        problems: shortages::problems(sample),
     }
 }
 

@@ -4,6 +4,7 @@ use serde::Serialize;
 use tcpwatch_common::event::Row;
 
 use super::pods::Kubernetes;
+use super::shortages::{self, Short};
 use crate::config::Condition;
 use crate::model::{Counter, Report};
 
@@ -30,6 +31,9 @@ pub struct Status {
     pub config: Option<ConfigFile>,
     /// Whether pods are known; `null` if nobody asks a cluster.
     pub kubernetes: Option<Kubernetes>,
+    /// What there is no room for; findings may be missing, and `tcpwatch check` is not OK.
+    pub shortages: Vec<Short>,
+    /// What could not be read, and what there is no room for, in words.
     pub problems: Vec<String>,
 }
 
@@ -162,7 +166,8 @@ pub fn status(
         kernel_memory_bytes: sample.kernel_memory,
         config: None,
         kubernetes,
-        problems: sample.problems.clone(),
+        shortages: shortages::shortages(sample),
+        problems: shortages::problems(sample),
     }
 }
 

@@ -14,7 +14,7 @@ pub(super) struct Answers {
     pub(super) findings: Value,
     pub(super) states: Value,
     pub(super) listeners: Value,
-    /// What could not be found.
+    /// What there is no room for, so that findings may be missing: then nothing is known to be fine.
     pub(super) notes: Vec<String>,
 }
 
@@ -78,6 +78,10 @@ impl Verdict {
             _ => Level::Critical,
         };
         let mut alarms = Vec::new();
+        if !answers.notes.is_empty() {
+            level = level.max(Level::Unknown);
+            alarms.push(String::from("not everything could be watched"));
+        }
         for (limits, of) in [(critical, Level::Critical), (warning, Level::Warning)] {
             for limit in limits {
                 if let Some((alarm, reason)) = alarm(limit, of, &figures) {
@@ -91,6 +95,8 @@ impl Verdict {
         // The worst is the first.
         let worst =
             of("critical").chain(of("warning")).next().and_then(|finding| finding["summary"].as_str());
+        // Where nothing is wrong, what is not known is what there is to tell.
+        let worst = worst.or(answers.notes.first().map(String::as_str));
         let worst = worst.map(|worst| format!(": {worst}")).unwrap_or_default();
         let headline = plain(&format!("{}{worst}", parts.join(", ")));
         let perf = perf(&figures, warning, critical);
@@ -213,6 +219,27 @@ mod tests {
         assert!(lines[2].starts_with("WARNING syn_flood") && lines.len() == 3);
         assert_eq!(verdict.level.code(), 2);
         assert_eq!(Verdict::of(&answers(&[finding("warning")]), &[], &[]).level.code(), 1);
+    }
+
+    #[test]
+    fn what_could_not_be_watched_is_not_ok() {
+        let mut answers = answers(&[]);
+        answers.notes = vec!["904 listeners | are too many".into()];
+        let verdict = Verdict::of(&answers, &[], &[]);
+        let start =
+            "TCPWATCH UNKNOWN: no findings, not everything could be watched: 904 listeners / are too many | ";
+        assert!(verdict.text.starts_with(start), "{}", verdict.text);
+        assert!(verdict.text.ends_with("\n904 listeners / are too many\n"), "{}", verdict.text);
+        assert_eq!(verdict.level.code(), 3);
+        // What is wrong is worse than what is not known.
+        answers.findings = json!({"findings": [finding("warning")]});
+        let verdict = Verdict::of(&answers, &[], &[]);
+        assert_eq!(verdict.level, Level::Warning);
+        assert!(
+            verdict.text.contains("not everything could be watched: a warning / thing"),
+            "{}",
+            verdict.text
+        );
     }
 
     #[test]

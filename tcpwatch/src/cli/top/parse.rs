@@ -67,12 +67,6 @@ fn notes(value: &Value) -> Vec<String> {
     if value["source"] != "ebpf" {
         notes.push("without eBPF only sockets by state are known; `tcpwatch doctor` there says why".into());
     }
-    let untracked = number(&value["untracked"]);
-    if untracked > 0 {
-        notes.push(format!(
-            "{untracked} sockets were or are of unknown age: the daemon's table was full (--max-tracked)"
-        ));
-    }
     notes.extend(texts(&value["problems"]));
     notes
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::detect::scenes::{destination, remotes};
 use crate::detect::testing::{PID, PORT, assert_told, evidence};
-use crate::sample::NetCounters;
+use crate::sample::{FoldedSample, NetCounters, RemoteSample};
 
 fn failed(reason: ConnectFailure, count: u64) -> RemoteCounts {
     let mut counts = RemoteCounts::default();
@@ -41,6 +41,7 @@ fn a_few_are_none() {
     for (window, why) in [
         (remotes(&opened(1), vec![destination(failed(Refused, 1))]), "a single refused connect"),
         (remotes(&opened(50_000), vec![destination(failed(Refused, 20))]), "of very many"),
+        (many(49, 49, 0), "of many services"),
         (
             remotes(&opened(9), vec![destination(RemoteCounts { syn: 90, ..RemoteCounts::default() })]),
             "not yet",
@@ -70,4 +71,47 @@ fn a_service_of_this_host_is_named_as_one() {
     let [one] = found.as_slice() else { panic!("{found:?}") };
     assert_eq!(one.key, format!("7:127.0.0.1:{PORT}"));
     assert!(one.summary.contains(&format!("connects to 127.0.0.1:{PORT} failed")), "{}", one.summary);
+}
+
+/// `apart` services failed once each, and `beyond` connects to others, in five seconds with `opened` connects.
+fn many(opens: u64, apart: u8, beyond: u64) -> Window {
+    let one = |last| RemoteSample {
+        address: std::net::Ipv4Addr::new(10, 0, 1, last).into(),
+        ..destination(failed(ConnectFailure::Refused, 1))
+    };
+    let window = remotes(&opened(opens), (0..apart).map(one).collect());
+    let mut now = window.now().clone();
+    now.elapsed += Duration::from_millis(10);
+    let counts = failed(ConnectFailure::Refused, beyond);
+    now.folded = vec![FoldedSample { netns: 7, service: None, pid: Some(PID), counts }];
+    let mut window = window;
+    window.push(std::sync::Arc::new(now));
+    window
+}
+
+#[test]
+fn connects_that_succeed_beside_them_hide_nothing() {
+    let window = remotes(&opened(1_000_000), vec![destination(failed(ConnectFailure::Refused, 40))]);
+    let found = detect(&window, &Limits::default());
+    let [one] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!((one.key.as_str(), one.severity), ("7:10.0.0.9:443", Severity::Warning));
+    let strict = Limits { rate: 9.0, ..Limits::default() };
+    assert_eq!(detect(&window, &strict), []);
+}
+
+#[test]
+fn failures_spread_over_many_services_are_told_together() {
+    for (window, services, beyond) in [(many(100, 60, 0), 60, 0), (many(9_000_000, 10, 900_000), 10, 900_000)]
+    {
+        let found = detect(&window, &Limits::default());
+        let [one] = found.as_slice() else { panic!("{found:?}") };
+        assert_told(one);
+        assert_eq!((one.key.as_str(), one.verdict), ("7:many:web", Some("refused")));
+        assert_eq!((one.subject.destination, one.subject.netns), (None, Some(7)));
+        assert_eq!(one.subject.owner.as_ref().map(|owner| owner.pid), Some(PID));
+        assert_eq!(evidence(one, "services_told_apart"), &Evidence::Count(services));
+        assert_eq!(evidence(one, "failures_of_others"), &Evidence::Count(beyond));
+    }
+    // A crawler meets some that are gone.
+    assert_eq!(detect(&many(10_000, 0, 400), &Limits::default()), []);
 }

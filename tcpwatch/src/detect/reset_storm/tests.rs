@@ -3,6 +3,7 @@
 use super::*;
 use crate::detect::scenes::{client, destination, remotes};
 use crate::detect::testing::{PID, assert_told, evidence};
+use crate::sample::FoldedSample;
 
 fn counters(abort_on_data: u64, abort_on_close: u64, sent: u64) -> NetCounters {
     let mut counters = NetCounters::default();
@@ -52,6 +53,30 @@ fn over_loopback_both_ends_are_one_service() {
     received.address = std::net::Ipv4Addr::LOCALHOST.into();
     let found = detect(&remotes(&counters(0, 60, 60), vec![received]), &Limits::default());
     assert_eq!(found[0].verdict, Some("unread_data"));
+}
+
+#[test]
+fn connections_made_beside_them_hide_nothing() {
+    let mut busy = counters(1_100, 0, 1_100);
+    busy.snmp.passive_opens = 1_000_000;
+    let found = detect(&remotes(&busy, vec![client(3, resets(1_100, 0))]), &Limits::default());
+    let [one] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!((one.key.as_str(), one.severity), ("7:clients-of-8080", Severity::Warning));
+    assert_eq!(detect(&remotes(&busy, vec![client(3, resets(900, 0))]), &Limits::default()), []);
+}
+
+#[test]
+fn clients_that_are_not_told_apart_count_with_the_others() {
+    let window = remotes(&counters(90, 0, 90), vec![client(3, resets(1, 0))]);
+    let mut now = window.now().clone();
+    now.elapsed += Duration::from_millis(10);
+    now.folded = vec![FoldedSample { netns: 7, service: Some(8080), pid: None, counts: resets(94, 0) }];
+    let mut window = window;
+    window.push(std::sync::Arc::new(now));
+    let found = detect(&window, &Limits::default());
+    let [one] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!(one.key, "7:clients-of-8080");
+    assert_eq!(evidence(one, "resets_sent"), &Evidence::Count(95));
 }
 
 #[test]

@@ -55,3 +55,12 @@ fn everyday_losses_are_not_flagged() {
         assert_eq!(found, [], "{counts:?}");
     }
 }
+
+#[test]
+fn segments_sent_beside_them_hide_nothing() {
+    let window = |again| remotes(&sent(1_000_000_000), vec![destination(again)]);
+    let found = detect(&window(again(0, 5_500, 0)), &Limits::default());
+    let [one] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!((one.verdict, one.severity), (Some("loss"), Severity::Warning));
+    assert_eq!(detect(&window(again(0, 4_500, 0)), &Limits::default()), []);
+}

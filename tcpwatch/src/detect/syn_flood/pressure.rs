@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Limits;
+use super::{Limits, Whose};
 use crate::detect::tell;
 use crate::model::Window;
 use crate::model::listeners::{RecentService, find, namespace};
@@ -20,8 +20,10 @@ pub(super) struct Pressure {
     pub stuck: u64,
     /// Connections made in the namespace.
     pub made: u64,
-    /// Cookies of the listener: `None` if they may be another one's.
+    /// Cookies of the listener, or of several that all have full queues: `None` if they are another one's.
     pub cookies: Option<Cookies>,
+    /// Others may have a part in them.
+    pub shared: bool,
     /// `tcp_syncookies` is 2.
     pub always_cookies: bool,
     /// SYNs dropped by the full SYN queue.
@@ -44,12 +46,12 @@ impl Pressure {
     pub(super) fn new(
         window: &Window,
         service: &RecentService<'_>,
-        alone: bool,
+        whose: Whose,
         limits: &Limits,
     ) -> Option<Self> {
         let now = window.now();
         let first = window.recent(limits.within).next()?;
-        let mut pressure = Self::between(first, now, service, alone, of_members(service)?)?;
+        let mut pressure = Self::between(first, now, service, whose, of_members(service)?, limits)?;
         if !pressure.is_there(limits) {
             return None;
         }
@@ -59,9 +61,22 @@ impl Pressure {
         pressure.lasts = window.previous().is_some_and(|before| {
             let earlier = window.recent(limits.within).next().filter(|first| first.elapsed < before.elapsed);
             let Some(queue) = queue(before, service) else { return false };
-            let cookies = earlier.and_then(|first| Self::between(first, before, service, alone, queue));
+            let cookies =
+                earlier.and_then(|first| Self::between(first, before, service, whose, queue, limits));
             is_pressed(queue.0, pressure.limit, limits)
                 || cookies.is_some_and(|one| one.is_cookie_storm(limits))
+        });
+        Some(pressure)
+    }
+
+    /// The cookies of a namespace that always sends them, as if they were the service's. `None` if all are answered.
+    pub(super) fn of_cookies(window: &Window, service: &RecentService<'_>, limits: &Limits) -> Option<Self> {
+        let between = |first, last| Self::between(first, last, service, Whose::Its, (0, 0, 0), limits);
+        let first = window.recent(limits.within).next()?;
+        let mut pressure = between(first, window.now()).filter(|one| one.is_cookie_storm(limits))?;
+        pressure.lasts = window.previous().is_some_and(|before| {
+            let is_earlier = first.elapsed < before.elapsed;
+            is_earlier && between(first, before).is_some_and(|one| one.is_cookie_storm(limits))
         });
         Some(pressure)
     }
@@ -70,8 +85,9 @@ impl Pressure {
         first: &Sample,
         last: &Sample,
         service: &RecentService<'_>,
-        alone: bool,
+        whose: Whose,
         (requests, young, stuck): Queue,
+        limits: &Limits,
     ) -> Option<Self> {
         let space = namespace(last, service.netns)?;
         let (old, new) = (find(first, space)?.counters.as_ref()?, space.counters.as_ref()?);
@@ -82,14 +98,23 @@ impl Pressure {
             failed: grown(old.ext.syncookies_failed, new.ext.syncookies_failed),
         };
         let mode = service.sysctls.and_then(|sysctls| sysctls.syncookies);
+        let limit = service.syn_limit()?;
+        // Of several with full queues each has its part in the flood whose own requests are not answered either: those of
+        // real clients are finished while they are young.
+        let is_its = match whose {
+            Whose::Others => false,
+            Whose::Its => true,
+            Whose::Shared => aged_share(requests, young, limit, limits) >= limits.unanswered_share,
+        };
         Some(Self {
             span: last.elapsed.saturating_sub(first.elapsed),
             requests,
-            limit: service.syn_limit()?,
+            limit,
             young,
             stuck,
             made: tell::growth(new.snmp.passive_opens, Some(old.snmp.passive_opens)),
-            cookies: (alone && mode != Some(0)).then_some(cookies),
+            cookies: (is_its && mode != Some(0)).then_some(cookies),
+            shared: whose == Whose::Shared,
             always_cookies: mode == Some(2),
             dropped: service.drops.syn_queue,
             sources: 0,
@@ -127,9 +152,18 @@ impl Pressure {
     /// Of the listener's own requests, those that were not answered at once; 0 while its queue has room. Connections of
     /// other listeners in the namespace do not hide these.
     pub(super) fn aged_share(&self, limits: &Limits) -> f64 {
-        let is_pressed = is_pressed(self.requests, self.limit, limits);
-        if is_pressed { tell::share(self.requests.saturating_sub(self.young), self.requests) } else { 0.0 }
+        aged_share(self.requests, self.young, self.limit, limits)
     }
+
+    /// Whether so many cookies are not answered that no number of connections made beside them is an excuse.
+    pub(super) fn is_fast(&self, limits: &Limits) -> bool {
+        tell::number(self.lost_cookies()) >= limits.rate * self.span.as_secs_f64()
+    }
+}
+
+fn aged_share(requests: u64, young: u64, limit: u64, limits: &Limits) -> f64 {
+    let is_pressed = is_pressed(requests, limit, limits);
+    if is_pressed { tell::share(requests.saturating_sub(young), requests) } else { 0.0 }
 }
 
 fn is_pressed(length: u64, limit: u64, limits: &Limits) -> bool {

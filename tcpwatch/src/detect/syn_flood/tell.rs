@@ -3,7 +3,7 @@
 use super::Verdict;
 use super::pressure::Pressure;
 use crate::detect::{backlog, tell};
-use crate::finding::{Candidate, Evidence, Kind, Severity};
+use crate::finding::{Candidate, Evidence, Kind, Severity, Subject};
 use crate::model::listeners::RecentService;
 use crate::sample::Sample;
 
@@ -36,6 +36,57 @@ pub(super) fn candidate(
     }
 }
 
+/// A flood at one of several listeners that always answer by cookies.
+pub(super) fn somewhere(
+    sample: &Sample,
+    first: &RecentService<'_>,
+    count: usize,
+    pressure: &Pressure,
+) -> Candidate {
+    let (unanswered, span) = (pressure.unanswered(), pressure.span.as_secs_f64());
+    let mut evidence = vec![
+        ("listeners", Evidence::Count(u64::try_from(count).unwrap_or(u64::MAX))),
+        ("connections_made", Evidence::Count(pressure.made)),
+        ("unanswered", Evidence::Count(unanswered)),
+        ("completion_ratio", Evidence::Number(1.0 - pressure.unanswered_share())),
+        ("seconds", Evidence::Number(span)),
+    ];
+    if let Some(cookies) = pressure.cookies {
+        evidence.push(("cookies_sent", Evidence::Count(cookies.sent)));
+        evidence.push(("cookies_received", Evidence::Count(cookies.received)));
+    }
+    Candidate {
+        kind: Kind::SynFlood,
+        key: format!("{}:cookies", first.netns),
+        earlier: Vec::new(),
+        severity: Severity::Warning,
+        verdict: Some(Verdict::Flood.name()),
+        confidence: if pressure.unanswered_share() >= 0.9 { 0.9 } else { 0.7 },
+        evidence,
+        summary: format!(
+            "SYN flood at one or more of the {count} listeners of network namespace {}: {unanswered} of {} SYN-ACKs \
+             unanswered in {:.0} s",
+            first.netns,
+            unanswered + pressure.made,
+            span.max(1.0)
+        ),
+        meaning: meaning(pressure, Verdict::Flood, ""),
+        advice: vec![
+            backlog::inside(sample, first, "sysctl -w net.ipv4.tcp_syncookies=1")
+                + ": with cookies only where a queue is full, the queues tell which listener it is",
+            String::from(
+                "Filter in front of this host (provider, load balancer) or rate-limit SYNs, for example by nftables SYNPROXY",
+            ),
+        ],
+        verify: vec![backlog::inside(
+            sample,
+            first,
+            "nstat -asz TcpExtSyncookiesSent TcpExtSyncookiesRecv TcpPassiveOpens",
+        )],
+        subject: Subject { netns: Some(first.netns), ..Subject::default() },
+    }
+}
+
 fn evidence(service: &RecentService<'_>, pressure: &Pressure) -> Vec<(&'static str, Evidence)> {
     let mut evidence = backlog::queues(service);
     evidence.extend([
@@ -52,6 +103,14 @@ fn evidence(service: &RecentService<'_>, pressure: &Pressure) -> Vec<(&'static s
             ("cookies_received", Evidence::Count(cookies.received)),
             ("cookies_failed", Evidence::Count(cookies.failed)),
         ]);
+        if pressure.shared {
+            evidence.push((
+                "cookies_are",
+                Evidence::Text(
+                    "of several listeners of the network namespace that have full SYN queues".into(),
+                ),
+            ));
+        }
     }
     if pressure.sources > 0 {
         evidence.push(("sources_at_least", Evidence::Count(pressure.sources)));

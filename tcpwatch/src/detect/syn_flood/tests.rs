@@ -1,7 +1,7 @@
 //! Floods with cookies off, on and always; bursts; slow applications; and 5,000 real connections a second.
 
 use super::*;
-use crate::detect::scenes::{Second, listener};
+use crate::detect::scenes::{Second, listener, listeners};
 use crate::detect::testing::{assert_told, evidence};
 use crate::finding::{Evidence, Severity};
 
@@ -131,4 +131,47 @@ fn honest_traffic_is_not_flagged() {
     ] {
         assert_eq!(verdicts(cookies, &[second; 7]), [], "{second:?}");
     }
+}
+
+/// What is found of two listeners, by key.
+fn of_two(cookies: u64, seconds: &[(Second, Second)]) -> Vec<(String, &'static str)> {
+    let seconds: Vec<_> = seconds.iter().map(|(one, other)| (*one, Some(*other))).collect();
+    let found = detect(&listeners(cookies, &seconds), &Limits::default());
+    found.iter().for_each(assert_told);
+    found.iter().map(|one| (one.key.clone(), one.verdict.expect("always"))).collect()
+}
+
+#[test]
+fn two_listeners_that_are_flooded_at_once_are_flooded() {
+    let flood = Second { syn_queue: 129, young: 4, cookies_sent: 400_000, ..Second::default() };
+    let floods = ["7:0.0.0.0:8080", "7:0.0.0.0:8081"].map(|key| (key.to_owned(), "flood"));
+    assert_eq!(of_two(1, &[(flood, flood); 3]), floods);
+    // Requests of real clients are young: their listener has no part in the flood of the other.
+    let burst = Second { young: 128, ..flood };
+    let mixed = Second { made: 1_500, cookies_received: 1_490, ..flood };
+    assert_eq!(of_two(1, &[(mixed, burst); 3]), floods[..1]);
+    let honest = Second { young: 128, cookies_sent: 1_500, ..mixed };
+    assert_eq!(of_two(1, &[(honest, burst); 3]), []);
+    assert_eq!(of_two(1, &[(Second::default(), Second::default()); 3]), []);
+}
+
+#[test]
+fn where_cookies_are_always_sent_it_is_one_of_several_listeners() {
+    let quiet = Second::default();
+    let flood = Second { cookies_sent: 2_000, made: 5, cookies_received: 5, ..quiet };
+    let expected = [("7:cookies".to_owned(), "flood")];
+    assert_eq!(of_two(2, &[(quiet, quiet), (flood, quiet)]), expected);
+    assert_eq!(of_two(2, &[(flood, quiet); 3]), expected);
+    let honest = Second { made: 5_000, cookies_sent: 5_000, cookies_received: 4_990, ..quiet };
+    assert_eq!(of_two(2, &[(honest, quiet); 3]), []);
+}
+
+#[test]
+fn connections_made_beside_a_flood_do_not_hide_it() {
+    // One in eleven handshakes is not finished: as many as 5,000 a second.
+    let diluted =
+        Second { made: 50_000, cookies_sent: 55_000, cookies_received: 50_000, ..Second::default() };
+    assert_eq!(verdicts(2, &[diluted; 3]), [("flood", Severity::Warning)]);
+    let strict = Limits { rate: 6_000.0, ..Limits::default() };
+    assert_eq!(detect(&listener(2, &[diluted; 3]), &strict), []);
 }

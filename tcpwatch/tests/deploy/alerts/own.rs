@@ -185,8 +185,8 @@ fn lacks_room() -> Alert {
         severity: WARNING,
         means: "There are more sockets, network namespaces or listeners than tcpwatch has room for: totals stay exact, \
                 ages, namespaces or listeners are missing",
-        todo: "untracked: a higher --max-tracked. folded: a higher --max-namespaces. listener: there are more than \
-               4,096, which is a fixed limit.",
+        todo: "untracked: a higher --max-tracked. folded: a higher --max-namespaces. listener: a higher \
+               --max-listeners, and a restart.",
     }
     .alert(
         Text::new("tcpwatch lacks room (").label("reason").and(") at ").label("instance"),

@@ -74,6 +74,7 @@ fn schema() -> Value {
         "terminationGracePeriodSeconds": number(3, 3_600),
         "tick": text("^([0-9.]+(ms|s)|1m)$"),
         "maxTracked": or_null(number(64, 1 << 26)), "maxNamespaces": or_null(number(1, 65_000)),
+        "maxListeners": or_null(number(16, 1 << 20)), "maxRemotes": or_null(number(256, 1 << 20)),
         "logLevel": some(),
         "config": options(),
         "record": only(json!({

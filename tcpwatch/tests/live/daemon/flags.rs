@@ -46,7 +46,8 @@ const USES: &[(&str, i32, &str)] = &[
 /// Daemons beside it, and what each says in its log.
 const DAEMONS: &[(&str, &str)] = &[
     (
-        "run --listen 127.0.0.1:9801 --bpf-log --max-namespaces 64 --no-record --no-socket -v",
+        "run --listen 127.0.0.1:9801 --bpf-log --max-namespaces 64 --max-listeners 64 --max-remotes 256 --no-record \
+         --no-socket -v",
         "capabilities kept",
     ),
     (

@@ -15,6 +15,7 @@ mod pods;
 pub(crate) mod process;
 mod record;
 mod recorder;
+mod room;
 mod signals;
 mod sockets;
 mod starting;

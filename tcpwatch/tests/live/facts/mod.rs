@@ -1,5 +1,6 @@
 //! What a sample tells of listeners, groups of sockets, their owners and remote ends, held against real sockets.
 
+mod crowd;
 mod drops;
 mod ends;
 mod floods;

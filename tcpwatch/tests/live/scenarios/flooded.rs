@@ -196,3 +196,39 @@ fn honest_clients_get_through_a_flood_by_cookies() {
     println!("{served} honest clients, {by_cookie} of them by cookies");
     assert!(by_cookie > 0 && served >= by_cookie);
 }
+
+#[test]
+fn a_flood_of_two_listeners_at_once() {
+    for mode in ["1", "2"] {
+        let (flooded, mut scene) = Flooded::new("two", mode);
+        // The queues are so short that nearly all is answered by cookies.
+        let address = SocketAddr::new(kernel_ip(false), 0);
+        let listen = || flooded.ns.run(|| sock::listen(address, 4)).expect("listen");
+        let listeners = [listen(), listen()];
+        let addresses = listeners.each_ref().map(|one| one.local_addr().expect("bound"));
+        scene.expect_nothing(&flooded.ns, 2 * TICK);
+        let flood = |stop: &AtomicBool| {
+            while !stop.load(Ordering::Relaxed) {
+                let sent = flooded.sent.fetch_add(1, Ordering::Relaxed) + 1;
+                let source = Ipv4Addr::from_bits(0x0b00_0000 + u32::try_from(sent).expect("not that many"));
+                for to in addresses {
+                    Peer::new(&flooded.tun, SocketAddr::from((source, 1024)), to).syn_raw();
+                }
+                std::thread::sleep(Duration::from_micros(300));
+            }
+        };
+        meanwhile(&[&flood], || {
+            let expected = if mode == "1" { 2 } else { 1 };
+            let kinds = [Kind::SynFlood];
+            let (found, ticks) = scene.expect_all(&flooded.ns, &kinds, |found| found.len() == expected);
+            println!("cookies {mode}: told by tick {ticks}");
+            let mut told: Vec<_> = found.iter().filter_map(|one| one.seen.subject.listener).collect();
+            told.sort();
+            let mut meant = if mode == "1" { addresses.to_vec() } else { Vec::new() };
+            meant.sort();
+            assert_eq!(told, meant, "{found:#?}");
+            assert!(found.iter().all(|one| one.seen.verdict == Some("flood")), "{found:#?}");
+            assert!(count(&found[0], "cookies_sent") > 1000, "{found:#?}");
+        });
+    }
+}

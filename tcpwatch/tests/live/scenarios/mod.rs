@@ -25,6 +25,7 @@
 
 pub(crate) mod child;
 mod closing;
+mod crowded;
 mod flooded;
 mod healthy;
 mod living;

@@ -11,6 +11,7 @@
     reason = "every test binary uses its own part of this library"
 )]
 
+pub mod bpf;
 pub mod link;
 pub mod netlink;
 pub mod netns;
