@@ -289,8 +289,8 @@ fn sockets_are_filtered_ordered_and_limited() {
 fn before_the_first_report_it_is_alive_and_not_ready() {
     let server = Server::start(None);
     assert_eq!(server.get("/healthz").code, 200);
+    server.refuses("/readyz", 503, "not yet: starting");
     for path in [
-        "/readyz",
         "/metrics",
         "/api/v1/status",
         "/api/v1/states",
