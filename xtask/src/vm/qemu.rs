@@ -38,7 +38,7 @@ struct Machine {
 /// panicked with a double fault. Without the feature the kernel does without it.
 const X86_64: Machine = Machine { arguments: &["-cpu", "max,-cx16"], console: "ttyS0" };
 
-/// Pointers are signed by an algorithm of QEMU's own: emulating the real one costs half of the time.
+/// Pointers are signed by an algorithm of QEMU's own, which is cheaper to emulate than the real one.
 const AARCH64: Machine =
     Machine { arguments: &["-machine", "virt", "-cpu", "max,pauth-impdef=on"], console: "ttyAMA0" };
 
