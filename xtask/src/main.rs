@@ -38,7 +38,7 @@ Usage: cargo xtask <COMMAND>
   build           build the static release binary, target/dist/tcpwatch
   build --arch ARCH  the same for x86_64 or aarch64, target/dist/ARCH/tcpwatch if this machine is no ARCH
   image           build it for both architectures, and an image of both, target/dist/tcpwatch-image.tar
-  container       run that image under podman and docker, and see what it sees
+  container       run such an image under podman and docker, and see what it sees
   run [ARGS…]     build, then start `tcpwatch run ARGS` as root
   test [FILTER…]  run the unit tests and the live tests, these as root
   demo            show a leak from its first connection to the alert, with a real Prometheus
