@@ -1,27 +1,35 @@
-//! `cargo xtask build`: one binary that runs on any Linux of this architecture.
+//! `cargo xtask build`: one binary that runs on any Linux of its architecture.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::arch::Arch;
 use crate::project::Project;
 use crate::{elf, process, setup};
 
-/// Builds and returns the path of the static release binary.
+/// Builds and returns the path of the static release binary for this machine.
 pub fn build(project: &Project) -> Result<PathBuf> {
-    setup::setup(project)?;
-    process::run(&mut project.cargo_static(&["build", "--release", "--package", "tcpwatch"])?)?;
+    build_for(project, project.host)
+}
 
-    let built = project.built();
+/// Like `build`, for an architecture.
+pub fn build_for(project: &Project, arch: &Arch) -> Result<PathBuf> {
+    setup::target(project, arch)?;
+    process::run(&mut project.cargo_static(arch, &["build", "--release", "--package", "tcpwatch"])?)?;
+
+    let built = project.built(arch);
     if let Some(loader) = elf::interpreter(&built)? {
         bail!("{} is not static, it asks for {loader}: is a dynamic library linked?", built.display());
     }
-    let binary = project.target.join("dist/tcpwatch");
+    let dist = project.target.join("dist");
+    // In a directory of its own, so that it is not taken for this machine's, and that deploy/Containerfile finds it there.
+    let binary = if arch.is_host() { dist.join("tcpwatch") } else { dist.join(arch.name).join("tcpwatch") };
     publish(&built, &binary).with_context(|| format!("cannot put the binary to {}", binary.display()))?;
     let size = fs::metadata(&binary).with_context(|| format!("cannot find {}", binary.display()))?.len();
     println!(
-        "{}: static, {}.{} MB",
+        "{}: {arch}, static, {}.{} MB",
         project.relative(&binary).display(),
         size / 1_000_000,
         size / 100_000 % 10

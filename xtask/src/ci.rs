@@ -1,6 +1,5 @@
 //! `cargo xtask ci`: the gate. Each step is a command that can be run alone, and nothing else is checked.
 
-use std::env;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -50,9 +49,9 @@ fn steps(project: &Project) -> Vec<Step<'_>> {
     let apart = project.target.join("clippy-bpf");
     let mut clippy_bpf = cargo(&["clippy", "-p", "tcpwatch-ebpf", "--target", "bpfel-unknown-none"]);
     clippy_bpf.args(["-Zbuild-std=core", "--target-dir"]).arg(project.relative(&apart));
-    // The same allowance and the same cfg the build of the eBPF object gets.
-    let flags = format!("--cfg=bpf_target_arch=\"{}\" -Dwarnings", env::consts::ARCH);
-    clippy_bpf.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", flags);
+    // The same allowance and the same cfg the build of the eBPF object gets, on every architecture.
+    clippy_bpf.env("RUSTC_BOOTSTRAP", "1");
+    clippy_bpf.env("RUSTFLAGS", "--cfg=bpf_target_arch=\"x86_64\" -Dwarnings");
     let mut doc = cargo(&["doc", "--workspace", "--no-deps"]);
     doc.env("RUSTDOCFLAGS", "-Dwarnings");
 

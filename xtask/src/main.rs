@@ -5,6 +5,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to its terminal")]
 
+mod arch;
 mod bench;
 mod build;
 mod ci;
@@ -35,8 +36,9 @@ Usage: cargo xtask <COMMAND>
 
   setup           bring the compiler parts and the BPF linker that are missing
   build           build the static release binary, target/dist/tcpwatch
-  image           build it, and an image of it, target/dist/tcpwatch-image.tar
-  container       run that image under podman and docker, and see what it sees
+  build --arch ARCH  the same for x86_64 or aarch64, target/dist/ARCH/tcpwatch if this machine is no ARCH
+  image           build it for both architectures, and an image of both, target/dist/tcpwatch-image.tar
+  container       run such an image under podman and docker, and see what it sees
   run [ARGS…]     build, then start `tcpwatch run ARGS` as root
   test [FILTER…]  run the unit tests and the live tests, these as root
   demo            show a leak from its first connection to the alert, with a real Prometheus
@@ -53,9 +55,11 @@ Examples:
   cargo xtask test                    everything
   cargo xtask test proc_net           tests with proc_net in their names
   cargo xtask vm bullseye sid         the oldest and the newest kernel only
+  cargo xtask vm trixie:arm64         a kernel of another architecture
   cargo xtask kubernetes renew        take over what Helm renders into deploy/kubernetes
   cargo xtask kubernetes cluster      run the chart on a real cluster of one node, as root
   cargo xtask run --help              what the daemon can be told
+  cargo xtask image --arch x86_64     an image for one architecture, in half the time
   cargo xtask image again             the same again from another folder: is it the same image?
 
 CARGO_TARGET_DIR moves target/. DEBIAN_MIRROR=<address> is where `vm` finds kernels.
@@ -91,13 +95,26 @@ fn main() -> ExitCode {
 
 /// None when there is no such command, or when it does not take these arguments.
 fn dispatch(command: &str, args: &[String]) -> Option<Result<()>> {
-    let project = &Project::find();
+    let found = Project::find();
+    let Ok(project) = &found else { return found.err().map(Err) };
     let names = !args.iter().any(|arg| arg.starts_with('-'));
     match command {
         "setup" if args.is_empty() => Some(setup::command(project)),
-        "build" if args.is_empty() => Some(build::build(project).map(drop)),
-        "image" if args.is_empty() => Some(image::build(project).map(drop)),
-        "image" if args == ["again"] => Some(image::reproduce(project)),
+        "build" => Some(
+            named_arch(args)?
+                .and_then(|arch| build::build_for(project, arch.unwrap_or(project.host)).map(drop)),
+        ),
+        "image" => {
+            let again = args.first().is_some_and(|arg| arg == "again");
+            Some(named_arch(&args[usize::from(again)..])?.and_then(|arch| {
+                let archs = arch.map_or(arch::ALL.to_vec(), |arch| vec![arch]);
+                if again {
+                    image::reproduce(project, &archs)
+                } else {
+                    image::build(project, &archs).map(drop)
+                }
+            }))
+        }
         "container" if args.is_empty() => Some(container::command(project)),
         "container" if args.len() == 2 => Some(container::check(project, args[0].as_ref(), args[1].as_ref())),
         "run" => Some(run::run(project, args)),
@@ -113,4 +130,15 @@ fn dispatch(command: &str, args: &[String]) -> Option<Result<()>> {
         "ci" if args.is_empty() => Some(ci::ci(project)),
         _ => None,
     }
+}
+
+/// The architecture that `--arch` names, if it is there. None if there is anything else.
+fn named_arch(args: &[String]) -> Option<Result<Option<&'static arch::Arch>>> {
+    let name = match args {
+        [] => return Some(Ok(None)),
+        [option, name] if option == "--arch" => name,
+        [option] => option.strip_prefix("--arch=")?,
+        _ => return None,
+    };
+    Some(arch::named(name).map(Some))
 }

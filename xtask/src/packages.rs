@@ -9,9 +9,10 @@ use anyhow::{Context as _, Result, bail, ensure};
 use crate::process;
 use crate::vm;
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Package {
     name: &'static str,
-    /// The package is there when all of these are.
+    /// The package is there when all of these are. What is no program is named by its path.
     programs: &'static [&'static str],
     /// What it would start by itself: tests want the program, not the service.
     service: Option<&'static str>,
@@ -51,9 +52,9 @@ pub const CLUSTER: &[Package] = &[
     Package::new("docker.io", &["dockerd", "docker", "runc"]).with_service("docker"),
 ];
 
-/// What boots other kernels, beside `apt` and `dpkg-deb`, which are part of every Debian.
+/// What boots other kernels, beside an emulator for their architecture, and `apt` and `dpkg-deb`, which are part of every
+/// Debian.
 pub const VM: &[Package] = &[
-    Package::new("qemu-system-x86", &["qemu-system-x86_64"]),
     Package::new("busybox-static", &["busybox"]),
     Package::new("xz-utils", &["xz"]),
     Package::new("util-linux", &["setpriv"]),

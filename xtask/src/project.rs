@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
+use crate::arch::{self, Arch};
 use crate::process;
 
 pub struct Project {
@@ -13,12 +14,12 @@ pub struct Project {
     pub root: PathBuf,
     /// Where cargo builds.
     pub target: PathBuf,
-    /// The compiler's name for static binaries on this machine.
-    pub musl: String,
+    /// The architecture of this machine.
+    pub host: &'static Arch,
 }
 
 impl Project {
-    pub fn find() -> Self {
+    pub fn find() -> Result<Self> {
         // Asked at run time: a binary in a shared target directory may have been built in another copy.
         let xtask = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
         let xtask = PathBuf::from(xtask);
@@ -28,7 +29,7 @@ impl Project {
             Some(directory) => env::current_dir().unwrap_or_else(|_| root.clone()).join(directory),
             None => root.join("target"),
         };
-        Self { root, target, musl: format!("{}-unknown-linux-musl", env::consts::ARCH) }
+        Ok(Self { root, target, host: arch::host()? })
     }
 
     /// Cargo with these arguments, in the root.
@@ -41,9 +42,9 @@ impl Project {
         command
     }
 
-    /// Cargo for the static binary: what it builds names no folder of this machine, so that it comes out the same,
+    /// Cargo for a static binary: what it builds names no folder of this machine, so that it comes out the same,
     /// byte by byte, wherever it is built with the same compiler.
-    pub fn cargo_static(&self, args: &[&str]) -> Result<Command> {
+    pub fn cargo_static(&self, arch: &Arch, args: &[&str]) -> Result<Command> {
         let mut command = self.cargo(args);
         let sysroot =
             process::text(Command::new("rustc").args(["--print", "sysroot"]).current_dir(&self.root))?;
@@ -59,14 +60,14 @@ impl Project {
         names.push((self.target.clone(), "/target"));
         let flags = names.iter().map(|(path, name)| format!("--remap-path-prefix={}={name}", path.display()));
         // Of all ways to give flags, this one allows for spaces.
-        command.args(["--target", &self.musl]);
+        command.args(["--target", &arch.musl()]).envs(arch.variables());
         command.env("CARGO_ENCODED_RUSTFLAGS", flags.collect::<Vec<_>>().join("\x1f"));
         Ok(command)
     }
 
     /// Where that puts the binary.
-    pub fn built(&self) -> PathBuf {
-        self.target.join(&self.musl).join("release/tcpwatch")
+    pub fn built(&self, arch: &Arch) -> PathBuf {
+        self.target.join(arch.musl()).join("release/tcpwatch")
     }
 
     /// Cargo for commands that start what they build, which is started as root.

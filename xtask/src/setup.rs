@@ -8,14 +8,25 @@ mod toolchain;
 
 use anyhow::{Result, ensure};
 
-use crate::process;
+use crate::arch::Arch;
 use crate::project::Project;
+use crate::{packages, process};
 use toolchain::Toolchain;
 
 pub fn command(project: &Project) -> Result<()> {
     setup(project)?;
     println!("setup: everything is there");
     Ok(())
+}
+
+/// What builds for an architecture, which may be another one than this machine's, need beside.
+pub fn target(project: &Project, arch: &Arch) -> Result<()> {
+    setup(project)?;
+    if arch.is_host() {
+        return Ok(());
+    }
+    packages::install(arch.compilers)?;
+    Toolchain::find(project)?.target(arch)
 }
 
 /// What every command does first.
@@ -25,6 +36,6 @@ pub fn setup(project: &Project) -> Result<()> {
         "there is no C compiler, which Rust programs are linked with: install gcc or clang (apt-get install gcc)"
     );
     let toolchain = Toolchain::find(project)?;
-    toolchain.complete(project)?;
+    toolchain.complete(project.host)?;
     bpf_linker::provide(project, &toolchain)
 }

@@ -96,7 +96,8 @@ fn length(length: usize) -> u32 {
 
 fn set_name(into: &mut [std::ffi::c_char; NAME], name: &str) {
     for (into, byte) in into[..NAME - 1].iter_mut().zip(name.bytes()) {
-        *into = byte.cast_signed();
+        // Signed on x86_64 and unsigned on aarch64.
+        *into = std::ffi::c_char::from_ne_bytes([byte]);
     }
 }
 

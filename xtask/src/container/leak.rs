@@ -26,17 +26,12 @@ const ABOUT: About<'_> = About {
 
 /// Builds `xtask/examples/leak.rs` and an image of it; the archive.
 pub fn build(project: &Project) -> Result<PathBuf> {
-    let mut cargo = project.cargo_static(&[
-        "build",
-        "--quiet",
-        "--release",
-        "--package",
-        "xtask",
-        "--example",
-        "leak",
-    ])?;
+    let mut cargo = project.cargo_static(
+        project.host,
+        &["build", "--quiet", "--release", "--package", "xtask", "--example", "leak"],
+    )?;
     process::run(&mut cargo)?;
-    let image = image::image(&process::read(&binary(project))?, &ABOUT)?;
+    let image = image::image(&[(project.host, process::read(&binary(project))?)], &ABOUT)?;
     let archive = archive(project);
     fs::write(&archive, image.archive).with_context(|| format!("cannot write {}", archive.display()))?;
     Ok(archive)
@@ -44,7 +39,7 @@ pub fn build(project: &Project) -> Result<PathBuf> {
 
 /// The program that was built.
 pub fn binary(project: &Project) -> PathBuf {
-    project.built().with_file_name("examples/leak")
+    project.built(project.host).with_file_name("examples/leak")
 }
 
 /// The image that was built.

@@ -29,7 +29,7 @@ const CONFIGURATION: &str = "[close_wait_buildup]\nage = \"2s\"\n";
 
 /// Builds what is needed, as who one is, and has it checked by root.
 pub fn command(project: &Project) -> Result<()> {
-    let image = image::build(project)?;
+    let image = image::build_local(project)?;
     let leak = leak::build(project)?;
     packages::install(packages::CONTAINER)?;
     if process::is_root() {

@@ -80,8 +80,8 @@ mod tests {
 
     #[test]
     fn people_are_told_to_do_what_is_tested() {
-        let text =
-            fs::read_to_string(Project::find().root.join("docs/containers.md")).expect("the documentation");
+        let text = fs::read_to_string(Project::find().expect("a project").root.join("docs/containers.md"))
+            .expect("the documentation");
         for option in OPTIONS.iter().chain(CAPABILITIES.iter().map(|(_, option)| option)) {
             assert!(text.contains(option), "{option}");
         }

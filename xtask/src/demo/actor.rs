@@ -10,6 +10,7 @@ use super::stage::{CONFIG, DAEMON, Stage};
 use crate::container::engine::{Container, Engine};
 use crate::container::leak;
 use crate::container::watch::Watch;
+use crate::image;
 
 /// As `ps` shows the server.
 const SERVER: &str = "shop-backend";
@@ -70,7 +71,7 @@ pub fn daemon(stage: &Stage<'_>) -> Result<Actor<'static>> {
 
 /// As `docs/containers.md` says.
 pub fn daemon_in_container<'a>(stage: &Stage<'_>, engine: &'a Engine) -> Result<Actor<'a>> {
-    let image = engine.load(&stage.project.target.join("dist/tcpwatch-image.tar"))?;
+    let image = engine.load(&image::local(stage.project))?;
     let listen = format!("127.0.0.1:{DAEMON}");
     let watch = Watch::start(engine, &image, &stage.folder.join("watch"), CONFIG, &["--listen", &listen])?;
     Ok(Actor::Container(watch.container))

@@ -37,7 +37,7 @@ pub fn demo(project: &Project, in_containers: bool) -> Result<()> {
     install(TEST)?;
     if in_containers {
         install(CONTAINER)?;
-        image::build(project)?;
+        image::build_local(project)?;
     } else {
         build::build(project)?;
     }

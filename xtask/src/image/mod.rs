@@ -1,4 +1,4 @@
-//! `cargo xtask image`: an image from scratch with the static binary alone.
+//! `cargo xtask image`: an image from scratch with the static binary alone, for each architecture.
 //!
 //! It is written here, byte by byte, and not by a builder: that takes no daemon, no root and no network, and the same
 //! binary gives the same image everywhere. `deploy/Containerfile` is for those who build with tools of their own.
@@ -12,24 +12,46 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
-pub use layout::{About, image};
+pub use layout::{About, Binary, image};
 
+use crate::arch::{self, Arch};
 use crate::project::Project;
 use crate::{build, process};
 
-/// Builds the binary, and the image as an archive that `docker load` and `podman load` take.
-pub fn build(project: &Project) -> Result<PathBuf> {
-    let binary = build::build(project)?;
+/// What another architecture's image holds in `local`.
+const STAND_IN: &[u8] = b"no program: built to be run on another architecture only\n";
+
+/// Builds the binaries for these architectures, and the image as an archive that `docker load` and `podman load` take.
+pub fn build(project: &Project, archs: &[&'static Arch]) -> Result<PathBuf> {
+    let binaries = archs.iter().map(|arch| read(arch, &build::build_for(project, arch)?));
+    let binaries: Vec<Binary> = binaries.collect::<Result<_>>()?;
     let archive = project.target.join("dist/tcpwatch-image.tar");
-    write(project, &binary, &archive)?;
+    write(project, &binaries, &archive)?;
     Ok(archive)
 }
 
+/// Like `build` for all architectures, to be run on this machine: a release for another architecture takes minutes, and what
+/// is in its place here would not run, so an engine that takes the wrong one is noticed.
+pub fn build_local(project: &Project) -> Result<PathBuf> {
+    let host = build::build(project)?;
+    let binaries =
+        arch::ALL.map(|arch| if arch.is_host() { read(arch, &host) } else { Ok((arch, STAND_IN.to_vec())) });
+    let binaries: Vec<Binary> = binaries.into_iter().collect::<Result<_>>()?;
+    let archive = local(project);
+    write(project, &binaries, &archive)?;
+    Ok(archive)
+}
+
+/// What `build_local` writes.
+pub fn local(project: &Project) -> PathBuf {
+    project.target.join("image/tcpwatch-image.tar")
+}
+
 /// Builds all of it a second time, in another folder, from the files that git knows, and compares.
-pub fn reproduce(project: &Project) -> Result<()> {
-    let first = process::read(&build(project)?)?;
+pub fn reproduce(project: &Project, archs: &[&'static Arch]) -> Result<()> {
+    let first = process::read(&build(project, archs)?)?;
     let folder = std::env::temp_dir().join(format!("tcpwatch-elsewhere-{}", std::process::id()));
-    let second = elsewhere(project, &folder);
+    let second = elsewhere(project, archs, &folder);
     let removed = fs::remove_dir_all(&folder);
     let second = second?;
     removed.with_context(|| format!("cannot remove {}", folder.display()))?;
@@ -42,9 +64,8 @@ pub fn reproduce(project: &Project) -> Result<()> {
     Ok(())
 }
 
-fn elsewhere(project: &Project, folder: &Path) -> Result<Vec<u8>> {
-    let other =
-        Project { root: folder.join("copy"), target: folder.join("built"), musl: project.musl.clone() };
+fn elsewhere(project: &Project, archs: &[&'static Arch], folder: &Path) -> Result<Vec<u8>> {
+    let other = Project { root: folder.join("copy"), target: folder.join("built"), host: project.host };
     fs::create_dir_all(&other.root).with_context(|| format!("cannot create {}", other.root.display()))?;
     let mut copy = Command::new("sh");
     copy.args(["-c", "git ls-files -z | xargs -0 cp --parents -t \"$0\""]).arg(&other.root);
@@ -53,10 +74,14 @@ fn elsewhere(project: &Project, folder: &Path) -> Result<Vec<u8>> {
     let tools = project.root.join(".tools");
     std::os::unix::fs::symlink(&tools, other.root.join(".tools"))
         .with_context(|| format!("cannot link to {}", tools.display()))?;
-    let mut cargo = other.cargo_static(&["build", "--release", "--package", "tcpwatch"])?;
-    process::run(cargo.arg("--target-dir").arg(&other.target))?;
+    let mut binaries = Vec::new();
+    for &arch in archs {
+        let mut cargo = other.cargo_static(arch, &["build", "--release", "--package", "tcpwatch"])?;
+        process::run(cargo.arg("--target-dir").arg(&other.target))?;
+        binaries.push(read(arch, &other.built(arch))?);
+    }
     let archive = folder.join("image.tar");
-    write(&other, &other.built(), &archive)?;
+    write(&other, &binaries, &archive)?;
     process::read(&archive)
 }
 
@@ -66,7 +91,18 @@ fn difference(first: &[u8], second: &[u8]) -> String {
     format!("{count} bytes differ, the first at {at}; {} and {} bytes in all", first.len(), second.len())
 }
 
-fn write(project: &Project, binary: &Path, archive: &Path) -> Result<()> {
+fn read(arch: &'static Arch, binary: &Path) -> Result<Binary> {
+    let bytes = process::read(binary)?;
+    ensure!(
+        !names_folder(&bytes),
+        "{} has names that depend on the folder it was built in, so this image is not the same from everywhere: \
+         is a crate built in several units (codegen-units, lto)?",
+        binary.display()
+    );
+    Ok((arch, bytes))
+}
+
+fn write(project: &Project, binaries: &[Binary], archive: &Path) -> Result<()> {
     let manifest = process::read(&project.root.join("Cargo.toml"))?;
     let manifest = String::from_utf8_lossy(&manifest);
     let value = |name| of_workspace(&manifest, name).with_context(|| format!("Cargo.toml names no {name}"));
@@ -78,18 +114,16 @@ fn write(project: &Project, binary: &Path, archive: &Path) -> Result<()> {
         licence: value("license")?,
         source: value("repository")?,
     };
-    let binary = process::read(binary)?;
-    ensure!(
-        !names_folder(&binary),
-        "the binary has names that depend on the folder it was built in, so this image is not the same from everywhere: \
-         is a crate built in several units (codegen-units, lto)?"
-    );
-    let image = image(&binary, &about)?;
+    let image = image(binaries, &about)?;
+    if let Some(folder) = archive.parent() {
+        fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    }
     fs::write(archive, &image.archive).with_context(|| format!("cannot write {}", archive.display()))?;
     println!(
-        "{}: tcpwatch:{}\n  sha256 of the file      {}\n  digest of the manifest  sha256:{}",
+        "{}: tcpwatch:{} for {}\n  sha256 of the file   {}\n  digest of the index  sha256:{}",
         project.relative(archive).display(),
         about.version,
+        binaries.iter().map(|(arch, _)| arch.debian).collect::<Vec<_>>().join(" and "),
         layout::sha256(&image.archive)?,
         image.digest
     );

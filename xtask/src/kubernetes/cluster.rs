@@ -44,7 +44,7 @@ impl Drop for Cluster<'_> {
 }
 
 pub fn test(project: &Project, python: &Python) -> Result<()> {
-    let archive = image::build(project)?;
+    let archive = image::build_local(project)?;
     let work = project.target.join("kubernetes");
     let cluster = Cluster { project, python, work, begin: Instant::now() };
     cluster.up()?;

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
+use crate::arch::Arch;
 use crate::process;
 use crate::project::Project;
 
@@ -24,8 +25,8 @@ impl Toolchain {
         Ok(Self { channel, sysroot: sysroot.trim_end().into() })
     }
 
-    /// Adds the missing parts.
-    pub fn complete(&self, project: &Project) -> Result<()> {
+    /// Adds the missing parts, and what static binaries of this machine need.
+    pub fn complete(&self, host: &Arch) -> Result<()> {
         let components = [
             ("rust-src", "lib/rustlib/src/rust/library/core"),
             ("rustfmt", "bin/cargo-fmt"),
@@ -36,7 +37,12 @@ impl Toolchain {
         if !missing.is_empty() {
             self.add("component", &missing)?;
         }
-        let musl = &project.musl;
+        self.target(host)
+    }
+
+    /// Adds what static binaries of an architecture need.
+    pub fn target(&self, arch: &Arch) -> Result<()> {
+        let musl = &arch.musl();
         let there = self.sysroot.join("lib/rustlib").join(musl).join("lib").exists();
         if there { Ok(()) } else { self.add("target", &[musl]) }
     }

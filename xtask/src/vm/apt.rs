@@ -11,6 +11,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
+use super::target::Target;
 use crate::process;
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
@@ -29,13 +30,13 @@ const RELEASES: [&str; 10] = [
 
 pub struct Apt {
     root: PathBuf,
-    suite: String,
+    target: Target,
     mirror: String,
 }
 
 impl Apt {
     /// Writes the configuration below `root`; contacts nobody yet.
-    pub fn new(root: &Path, suite: &str) -> Result<Self> {
+    pub fn new(root: &Path, target: &Target) -> Result<Self> {
         let mirror = mirror()?;
         for directory in ["state/lists/partial", "cache/archives/partial"] {
             let path = root.join(directory);
@@ -43,14 +44,15 @@ impl Apt {
         }
         let signed_by =
             if Path::new(KEYRING).exists() { format!(" signed-by={KEYRING}") } else { String::new() };
-        let source = format!("deb [arch=amd64 target=Packages{signed_by}] {mirror} {suite} main\n");
+        let (suite, arch) = (&target.suite, target.arch.debian);
+        let source = format!("deb [arch={arch} target=Packages{signed_by}] {mirror} {suite} main\n");
         for (name, text) in
-            [("sources.list", source.as_str()), ("apt.conf", &configuration(root)), ("status", "")]
+            [("sources.list", source.as_str()), ("apt.conf", &configuration(root, arch)), ("status", "")]
         {
             let path = root.join(name);
             fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
         }
-        Ok(Self { root: root.to_owned(), suite: suite.to_owned(), mirror })
+        Ok(Self { root: root.to_owned(), target: target.clone(), mirror })
     }
 
     /// With `-c` our file is read last and wins over the machine's. It also keeps
@@ -63,7 +65,7 @@ impl Apt {
 
     /// Fetches the package list of the suite.
     pub fn update(&self) -> Result<()> {
-        let (suite, mirror) = (&self.suite, &self.mirror);
+        let (suite, mirror) = (&self.target, &self.mirror);
         process::retry(&format!("{suite}: apt-get update"), || {
             process::output(self.command("apt-get").args(["-q", "update"]))
         })
@@ -91,7 +93,7 @@ impl Apt {
     /// Downloads packages and all that they need; where apt has put them.
     pub fn download_all(&self, packages: &[&str]) -> Result<PathBuf> {
         let names = packages.join(" ");
-        process::retry(&format!("{}: apt-get --download-only install", self.suite), || {
+        process::retry(&format!("{}: apt-get --download-only install", self.target), || {
             // What was there before is no longer needed, and would be unpacked, too.
             process::output(self.command("apt-get").arg("clean"))?;
             let mut install = self.command("apt-get");
@@ -105,7 +107,7 @@ impl Apt {
     /// Downloads packages into `directory`; apt checks their hashes.
     pub fn download(&self, packages: &[String], directory: &Path) -> Result<()> {
         let names = packages.join(" ");
-        process::retry(&format!("{}: apt-get download", self.suite), || {
+        process::retry(&format!("{}: apt-get download", self.target), || {
             process::output(
                 self.command("apt-get").args(["-q", "download"]).args(packages).current_dir(directory),
             )
@@ -115,7 +117,7 @@ impl Apt {
     }
 }
 
-fn configuration(root: &Path) -> String {
+fn configuration(root: &Path, arch: &str) -> String {
     let root = root.display();
     format!(
         r#"Dir::State "{root}/state";
@@ -125,8 +127,8 @@ Dir::Etc::sourcelist "{root}/sources.list";
 Dir::Etc::sourceparts "/dev/null";
 Dir::Etc::preferences "/dev/null";
 Dir::Etc::preferencesparts "/dev/null";
-APT::Architecture "amd64";
-APT::Architectures {{ "amd64"; }};
+APT::Architecture "{arch}";
+APT::Architectures {{ "{arch}"; }};
 APT::Sandbox::User "root";
 APT::Update::Error-Mode "any";
 Acquire::Languages "none";

@@ -14,6 +14,7 @@ use anyhow::{Context as _, Result};
 
 use super::apt::Apt;
 use super::cpio::Archive;
+use super::target::Target;
 use crate::process;
 
 /// Beside what these need: that is, beside libraries. The newest systemd only asks for libseccomp when it filters.
@@ -91,7 +92,7 @@ pub fn prepare(cache: &Path, suite: &str) -> Result<PathBuf> {
 
 fn make(cache: &Path, suite: &str, archive: &Path) -> Result<()> {
     println!("{suite}: unpacking a Debian with systemd");
-    let apt = Apt::new(&cache.join("apt").join(format!("debian-{suite}")), suite)?;
+    let apt = Apt::new(&cache.join("apt").join(format!("debian-{suite}")), &Target::parse(suite)?)?;
     apt.update()?;
     let packages = apt.download_all(&PACKAGES)?;
     let tree = cache.join(format!("debian-{suite}.tree"));

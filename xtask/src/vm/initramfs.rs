@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, bail};
 use super::Payload;
 use super::cpio::Archive;
 use super::kernels::Kernel;
-use super::tools;
+use super::target::Target;
 use crate::{elf, process};
 
 const INIT: &str = include_str!("init.sh");
@@ -30,13 +30,13 @@ const FILES: [(&str, &str); 4] = [
 ];
 
 /// Writes the archive for one kernel and one payload to `image`.
-pub fn write(image: &Path, suite: &str, kernel: &Kernel, payload: &Payload<'_>) -> Result<()> {
+pub fn write(image: &Path, target: &Target, kernel: &Kernel, payload: &Payload<'_>) -> Result<()> {
     let file = File::create(image).with_context(|| format!("cannot create {}", image.display()))?;
-    fill(BufWriter::new(file), suite, kernel, payload)
+    fill(BufWriter::new(file), target, kernel, payload)
         .with_context(|| format!("cannot build the initramfs {}", image.display()))
 }
 
-fn fill(out: impl Write, suite: &str, kernel: &Kernel, payload: &Payload<'_>) -> Result<()> {
+fn fill(out: impl Write, target: &Target, kernel: &Kernel, payload: &Payload<'_>) -> Result<()> {
     let mut archive = Archive::new(out);
     for directory in DIRECTORIES {
         archive.directory(directory)?;
@@ -44,7 +44,7 @@ fn fill(out: impl Write, suite: &str, kernel: &Kernel, payload: &Payload<'_>) ->
     // The kernel opens the console for /init before devtmpfs is mounted.
     archive.device("/dev/console", 0o600, 5, 1)?;
     archive.file("/init", 0o755, INIT.as_bytes())?;
-    archive.file("/bin/busybox", 0o755, &process::read(&tools::busybox()?)?)?;
+    archive.file("/bin/busybox", 0o755, &process::read(&kernel.busybox()?)?)?;
     for (path, text) in FILES {
         archive.file(path, 0o644, text.as_bytes())?;
     }
@@ -58,10 +58,10 @@ fn fill(out: impl Write, suite: &str, kernel: &Kernel, payload: &Payload<'_>) ->
     }
     archive.file("/modules/order", 0o644, order.as_bytes())?;
 
-    for (host, guest) in payload.files {
+    for (_, host, guest) in payload.files.iter().filter(|(arch, ..)| *arch == target.arch) {
         add(&mut archive, host, guest, payload)?;
     }
-    let command = format!("{}\n", (payload.command)(suite));
+    let command = format!("{}\n", (payload.command)(target));
     archive.file("/command", 0o644, command.as_bytes())?;
     archive.finish()?;
     Ok(())
@@ -75,7 +75,7 @@ fn add(archive: &mut Archive<impl Write>, host: &Path, guest: &str, payload: &Pa
     let metadata = fs::metadata(host)
         .with_context(|| format!("cannot find {} for the guest: build it first", host.display()))?;
     if let Some(loader) = elf::interpreter(host)?
-        && !payload.files.iter().any(|(_, path)| *path == loader)
+        && !payload.files.iter().any(|(_, _, path)| *path == loader)
     {
         bail!(
             "{} is dynamically linked and needs {loader}, which the guest does not have: build it for a musl target",

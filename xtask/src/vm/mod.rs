@@ -15,6 +15,7 @@ mod kernels;
 mod modules;
 mod qemu;
 pub mod systemd;
+mod target;
 mod tools;
 mod version;
 
@@ -26,23 +27,26 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 pub use apt::mirror as debian_mirror;
+pub use target::Target;
 pub use tools::busybox;
+
+use crate::arch::Arch;
 
 /// What to put into the guest and what to run there.
 pub struct Payload<'a> {
-    /// Files to copy: path on this machine, absolute path in the guest.
-    pub files: &'a [(PathBuf, String)],
-    /// Shell line for a suite, run as a child of the guest's `/init`. The shell is
+    /// Files to copy: into guests of which architecture, path on this machine, absolute path in the guest.
+    pub files: &'a [(&'static Arch, PathBuf, String)],
+    /// Shell line for a kernel, run as a child of the guest's `/init`. The shell is
     /// busybox and prefers its own applets: name a program of yours by its full path.
-    pub command: &'a (dyn Fn(&str) -> String + Sync),
+    pub command: &'a (dyn Fn(&Target) -> String + Sync),
     /// How long the command may run, counted from the start of user space.
     pub timeout: Duration,
 }
 
-/// What became of one suite.
+/// What became of one kernel.
 #[derive(Debug)]
 pub struct Outcome {
-    pub suite: String,
+    pub target: Target,
     /// Kernel release, as `uname -r` prints it; empty when none could be had.
     pub kernel: String,
     /// Exit status of the command; none when it never ended (timeout, kernel
@@ -56,18 +60,13 @@ pub struct Outcome {
 
 /// From the oldest kernel with BTF that Debian ships to its newest. Those that have the most to do come last, as they are
 /// begun with.
-pub fn default_suites() -> Vec<String> {
-    ["trixie", "bookworm", "bullseye", "sid"].map(String::from).to_vec()
-}
+pub const DEFAULT: [&str; 5] = ["trixie", "bookworm", "trixie:arm64", "bullseye", "sid"];
 
-/// Boots the kernels of `suites` and runs the payload on each.
+/// Boots the kernels of `targets` and runs the payload on each.
 ///
-/// A suite that cannot be prepared does not stop the others: its outcome has no
+/// One that cannot be prepared does not stop the others: its outcome has no
 /// exit code, and its log holds the error.
-pub fn run(cache: &Path, suites: &[String], payload: &Payload<'_>) -> Result<Vec<Outcome>> {
-    for suite in suites {
-        kernels::check_suite_name(suite)?;
-    }
+pub fn run(cache: &Path, targets: &[Target], payload: &Payload<'_>) -> Result<Vec<Outcome>> {
     fs::create_dir_all(cache).with_context(|| {
         format!("cannot create the cache directory {}: choose another one", cache.display())
     })?;
@@ -80,7 +79,7 @@ pub fn run(cache: &Path, suites: &[String], payload: &Payload<'_>) -> Result<Vec
 
     // Preparing takes turns at apt; the guests have one processor each and run side by side, the last first.
     let guests: Vec<Guest> =
-        suites.iter().map(|suite| Guest::prepare(cache, suite, payload, &logs)).collect();
+        targets.iter().map(|target| Guest::prepare(cache, target, payload, &logs)).collect();
     let waiting = Mutex::new((0..guests.len()).collect::<Vec<_>>());
     let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop();
     let work = || -> Result<Vec<(usize, Outcome)>> {
@@ -102,56 +101,57 @@ pub fn run(cache: &Path, suites: &[String], payload: &Payload<'_>) -> Result<Vec
 /// Guests that run at the same time.
 const AT_ONCE: usize = 2;
 
-/// A suite's kernel with its image, or why there is none.
+/// A kernel with its image, or why there is none.
 struct Guest {
-    suite: String,
+    target: Target,
     log: PathBuf,
     image: Result<(kernels::Kernel, PathBuf)>,
 }
 
 impl Guest {
-    fn prepare(cache: &Path, suite: &str, payload: &Payload<'_>, logs: &Path) -> Self {
+    fn prepare(cache: &Path, target: &Target, payload: &Payload<'_>, logs: &Path) -> Self {
         let prepare = || {
-            let kernel = kernels::prepare(cache, suite)?;
-            let image = cache.join(format!("initramfs-{suite}.cpio"));
-            initramfs::write(&image, suite, &kernel, payload)?;
+            let kernel = kernels::prepare(cache, target)?;
+            let image = cache.join(format!("initramfs-{}.cpio", target.file_name()));
+            initramfs::write(&image, target, &kernel, payload)?;
             Ok((kernel, image))
         };
-        Self { suite: suite.to_owned(), log: logs.join(format!("{suite}.log")), image: prepare() }
+        let log = logs.join(format!("{}.log", target.file_name()));
+        Self { target: target.clone(), log, image: prepare() }
     }
 
     /// Boots it. A guest that cannot run is an outcome too, so that it does not stop the others.
     fn run(&self, timeout: Duration) -> Result<Outcome> {
-        let Self { suite, log, image } = self;
+        let Self { target, log, image } = self;
         let booted = match image {
-            Ok((kernel, image)) => Self::boot(suite, log, kernel, image, timeout),
+            Ok((kernel, image)) => Self::boot(target, log, kernel, image, timeout),
             Err(error) => Err(anyhow::anyhow!("{error:#}")),
         };
         booted.or_else(|error| {
-            println!("{suite}: not run: {error:#}");
+            println!("{target}: not run: {error:#}");
             fs::write(log, format!("host: not run: {error:#}\n"))
                 .with_context(|| format!("cannot write {}", log.display()))?;
-            let (suite, log) = (suite.clone(), log.clone());
-            Ok(Outcome { suite, kernel: String::new(), exit_code: None, log, seconds: 0.0 })
+            let (target, log) = (target.clone(), log.clone());
+            Ok(Outcome { target, kernel: String::new(), exit_code: None, log, seconds: 0.0 })
         })
     }
 
     fn boot(
-        suite: &str,
+        target: &Target,
         log: &Path,
         kernel: &kernels::Kernel,
         image: &Path,
         timeout: Duration,
     ) -> Result<Outcome> {
-        println!("{suite}: {}: booting", kernel.release);
+        println!("{target}: {}: booting", kernel.release);
         let begin = Instant::now();
-        let ending = qemu::boot(&kernel.vmlinuz(), image, "", log, timeout, |line| {
-            println!("{suite}: {}: {line}", kernel.release);
+        let ending = qemu::boot(target.arch, &kernel.vmlinuz(), image, "", log, timeout, |line| {
+            println!("{target}: {}: {line}", kernel.release);
         })?;
         let seconds = begin.elapsed().as_secs_f64();
-        println!("{suite}: {}: {ending} ({seconds:.1} s), log {}", kernel.release, log.display());
-        let (suite, release) = (suite.to_owned(), kernel.release.clone());
-        Ok(Outcome { suite, kernel: release, exit_code: ending.exit_code(), log: log.to_owned(), seconds })
+        println!("{target}: {}: {ending} ({seconds:.1} s), log {}", kernel.release, log.display());
+        let (target, release) = (target.clone(), kernel.release.clone());
+        Ok(Outcome { target, kernel: release, exit_code: ending.exit_code(), log: log.to_owned(), seconds })
     }
 }
 

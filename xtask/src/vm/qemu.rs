@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use super::console::Console;
+use crate::arch::{self, Arch};
 use crate::process;
 
 const ATTEMPTS: u32 = 3;
@@ -25,15 +26,25 @@ const BOOT_LIMIT: Duration = Duration::from_secs(90);
 const POWER_OFF_LIMIT: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(50);
 
+/// What differs between the architectures.
+struct Machine {
+    arguments: &'static [&'static str],
+    /// The kernel's name of the serial port that is QEMU's standard output.
+    console: &'static str,
+}
+
 /// QEMU 7.2 gets the flags wrong when an interrupt follows `cmpxchg16b`, which the
 /// kernel's allocator uses everywhere: about one boot in ten on a busy machine
 /// panicked with a double fault. Without the feature the kernel does without it.
-const CPU: &str = "max,-cx16";
+const X86_64: Machine = Machine { arguments: &["-cpu", "max,-cx16"], console: "ttyS0" };
+
+/// Pointers are signed by an algorithm of QEMU's own, which is cheaper to emulate than the real one.
+const AARCH64: Machine =
+    Machine { arguments: &["-machine", "virt", "-cpu", "max,pauth-impdef=on"], console: "ttyAMA0" };
 
 /// `quiet loglevel=4` leaves warnings and errors in the log. An oops may leave
 /// the guest half dead and must not look like success, so it becomes a panic.
-const KERNEL_COMMAND_LINE: &str =
-    "console=ttyS0 quiet loglevel=4 panic=-1 oops=panic nokaslr mitigations=off";
+const KERNEL_COMMAND_LINE: &str = "quiet loglevel=4 panic=-1 oops=panic nokaslr mitigations=off";
 
 /// How a boot ended.
 #[derive(Debug)]
@@ -71,6 +82,7 @@ impl fmt::Display for Ending {
 /// Boots, up to three times when user space is not reached. `more` goes to the
 /// kernel's command line, the console to `log`; `progress` gets a line for what is worth telling.
 pub fn boot(
+    arch: &Arch,
     vmlinuz: &Path,
     initramfs: &Path,
     more: &str,
@@ -79,7 +91,7 @@ pub fn boot(
     progress: impl Fn(&str),
 ) -> Result<Ending> {
     for attempt in 1.. {
-        let (ending, console) = boot_once(vmlinuz, initramfs, more, log, timeout)?;
+        let (ending, console) = boot_once(arch, vmlinuz, initramfs, more, log, timeout)?;
         if let Some(modules) = console.modules {
             progress(&format!("modules {modules}"));
         }
@@ -101,13 +113,14 @@ pub fn boot(
 }
 
 fn boot_once(
+    arch: &Arch,
     vmlinuz: &Path,
     initramfs: &Path,
     more: &str,
     log: &Path,
     timeout: Duration,
 ) -> Result<(Ending, Console)> {
-    let mut guest = Guest::start(vmlinuz, initramfs, more, log)?;
+    let mut guest = Guest::start(arch, vmlinuz, initramfs, more, log)?;
     let mut reader = File::open(log).with_context(|| format!("cannot read {}", log.display()))?;
     let mut console = Console::default();
     let mut stage = Stage::Boot;
@@ -174,8 +187,10 @@ fn judge(console: &Console, ended: Option<String>, timeout: Duration) -> Ending 
 struct Guest(Child);
 
 impl Guest {
-    fn start(vmlinuz: &Path, initramfs: &Path, more: &str, log: &Path) -> Result<Self> {
+    fn start(arch: &Arch, vmlinuz: &Path, initramfs: &Path, more: &str, log: &Path) -> Result<Self> {
         let file = File::create(log).with_context(|| format!("cannot create {}", log.display()))?;
+        let Machine { arguments, console } = if arch.name == arch::AARCH64.name { AARCH64 } else { X86_64 };
+        let emulator = format!("qemu-system-{arch}");
         let errors = file.try_clone().with_context(|| format!("cannot share {}", log.display()))?;
         // The console is QEMU's standard output, so that its own complaints land
         // in the same log.
@@ -183,17 +198,18 @@ impl Guest {
             // Replaced by QEMU, which then dies with us, even when we are killed.
             .args(["--pdeathsig", "KILL", "--"])
             .arg(
-                process::find("qemu-system-x86_64")
-                    .context("there is no qemu-system-x86_64: apt-get install qemu-system-x86")?,
+                process::find(&emulator)
+                    .with_context(|| format!("there is no {emulator}: `cargo xtask vm` installs it"))?,
             )
             .args(["-nodefaults", "-no-user-config", "-display", "none"])
             .args(["-serial", "stdio", "-no-reboot"])
-            .args(["-accel", "tcg", "-cpu", CPU, "-smp", "1", "-m", "1024"])
+            .args(arguments)
+            .args(["-accel", "tcg", "-smp", "1", "-m", "1024"])
             .arg("-kernel")
             .arg(vmlinuz)
             .arg("-initrd")
             .arg(initramfs)
-            .args(["-append", &format!("{KERNEL_COMMAND_LINE} {more}")])
+            .args(["-append", &format!("console={console} {KERNEL_COMMAND_LINE} {more}")])
             .stdin(Stdio::null())
             .stdout(file)
             .stderr(errors)

@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 
 use super::cpio::Archive;
+use super::target::Target;
 use super::{debian, kernels, qemu};
 use crate::project::Project;
-use crate::{build, packages, process};
+use crate::{arch, build, packages, process};
 
 const TIMEOUT: Duration = Duration::from_mins(10);
 
@@ -58,20 +59,26 @@ pub fn command(project: &Project, suites: &[String]) -> Result<()> {
     }
     let binary = build::build(project)?;
     packages::install(packages::VM)?;
+    packages::install(arch::X86_64.emulators)?;
     let suites = if suites.is_empty() { vec![SUITE.to_owned()] } else { suites.to_vec() };
     let cache = project.target.join("vm");
     fs::create_dir_all(cache.join("logs")).with_context(|| format!("cannot create {}", cache.display()))?;
     let cache = fs::canonicalize(&cache).with_context(|| format!("cannot resolve {}", cache.display()))?;
     let _lock = super::lock(&cache)?;
     for suite in &suites {
-        kernels::check_suite_name(suite)?;
-        one(project, &cache, suite, &binary)?;
+        let target = Target::parse(suite)?;
+        ensure!(
+            target.arch.is_host(),
+            "systemd runs in guests of this machine's architecture only, not in {target}"
+        );
+        one(project, &cache, &target, &binary)?;
     }
     Ok(())
 }
 
-fn one(project: &Project, cache: &Path, suite: &str, binary: &Path) -> Result<()> {
-    let kernel = kernels::prepare(cache, suite)?;
+fn one(project: &Project, cache: &Path, target: &Target, binary: &Path) -> Result<()> {
+    let suite = &target.suite;
+    let kernel = kernels::prepare(cache, target)?;
     let base = debian::prepare(cache, suite)?;
     let image = cache.join(format!("systemd-{suite}.cpio"));
     write(&image, &base, project, binary)
@@ -79,7 +86,7 @@ fn one(project: &Project, cache: &Path, suite: &str, binary: &Path) -> Result<()
     let log = cache.join("logs").join(format!("systemd-{suite}.log"));
     println!("{suite}: {}: booting systemd", kernel.release);
     let begin = Instant::now();
-    let ending = qemu::boot(&kernel.vmlinuz(), &image, COMMAND_LINE, &log, TIMEOUT, |line| {
+    let ending = qemu::boot(target.arch, &kernel.vmlinuz(), &image, COMMAND_LINE, &log, TIMEOUT, |line| {
         println!("{suite}: {}: {line}", kernel.release);
     })?;
     fs::remove_file(&image).with_context(|| format!("cannot remove {}", image.display()))?;
