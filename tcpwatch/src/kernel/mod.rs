@@ -6,6 +6,7 @@
 mod attach;
 mod bpf;
 mod btf;
+mod calls;
 mod census;
 mod connections;
 mod counters;
@@ -20,6 +21,7 @@ mod signals;
 mod survey;
 
 pub use attach::{Hook, PROGRAMS, Program, ProgramStatus};
+pub use calls::{defer_accept, enter_new_network, make_tun};
 pub use census::CensusError;
 pub use connections::{Connections, ConnectionsError, Walker};
 pub use counters::{Counters, CountersError};

@@ -12,14 +12,14 @@
 )]
 
 pub mod link;
-pub mod netlink;
 pub mod netns;
 pub mod peer;
 pub mod pty;
 pub mod screen;
-pub mod segment;
 pub mod sock;
 pub mod states;
 pub mod tun;
 pub mod withheld;
 pub mod work;
+
+pub use tcpwatch::lab::segment;
