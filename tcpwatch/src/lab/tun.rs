@@ -8,12 +8,10 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use rustix::io::retry_on_intr;
 
 use super::link;
@@ -28,7 +26,7 @@ pub const KERNEL_V6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 1);
 pub const PEER_V4: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
 pub const PEER_V6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 2);
 
-const DEVICE: &str = "/dev/net/tun";
+pub const DEVICE: &str = "/dev/net/tun";
 /// Segments kept for a receiver that has not asked yet; retransmissions that
 /// nobody will ever ask for push the oldest out.
 const INBOX: usize = 8192;
@@ -127,15 +125,6 @@ impl Tun {
 
 /// Opens the device in the calling thread's namespace.
 fn open(name: &str) -> io::Result<File> {
-    if !Path::new(DEVICE).exists() {
-        // A guest without udev may have the driver but no node for it.
-        let make = || {
-            fs::create_dir_all("/dev/net")?;
-            let mode = Mode::from(0o600);
-            io::Result::Ok(mknodat(CWD, DEVICE, FileType::CharacterDevice, mode, makedev(10, 200))?)
-        };
-        make().map_err(trying(format_args!("make {DEVICE}, which is not there")))?;
-    }
     let opened = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(DEVICE);
     let file = opened.map_err(trying(format_args!("open {DEVICE} (is the driver loaded?)")))?;
     make_tun(&file, name).map_err(trying(format_args!("make the TUN device {name}")))?;

@@ -127,3 +127,114 @@ fn state_of(state: &'static str, held: u64, netlink: u64, tcpwatch: Option<u64>)
     };
     StateProof { state, held, netlink, tcpwatch, verdict }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Everything was provoked and counted, and each state held.
+    fn all_is_well() -> (Tally, End) {
+        let mut tally = Tally::default();
+        tally.add(&[7; cell::EDGES], &[7; cell::EDGES]);
+        for state in HELD {
+            tally.held[state.index()] = 5;
+        }
+        let end = End {
+            listed: tally.held,
+            states: tally.held.map(Some),
+            counters: vec![("ActiveOpens", 7, Some(7))],
+            illegal: Vec::new(),
+            programs: Vec::new(),
+            lost_fields: Vec::new(),
+        };
+        (tally, end)
+    }
+
+    fn at(from: TcpState, to: TcpState) -> usize {
+        tcpwatch_common::judge(from, to).cell.expect("legal")
+    }
+
+    use tcpwatch_common::TcpState::{self, Close, Established, FinWait1, SynRecv};
+
+    fn verdict(proof: &Proof, edge: usize) -> Verdict {
+        proof.transitions[edge].verdict
+    }
+
+    #[test]
+    fn all_together_is_a_proof() {
+        let (tally, end) = all_is_well();
+        assert!(judge(&tally, &end).proven);
+    }
+
+    #[test]
+    fn a_transition_that_was_not_counted_is_none() {
+        let (mut tally, end) = all_is_well();
+        let edge = at(Established, FinWait1);
+        tally.counted[edge] -= 1;
+        let proof = judge(&tally, &end);
+        assert_eq!((proof.proven, verdict(&proof, edge)), (false, Verdict::Missed));
+    }
+
+    #[test]
+    fn nor_is_one_too_many() {
+        let (mut tally, end) = all_is_well();
+        let edge = at(SynRecv, Close);
+        tally.counted[edge] += 1;
+        let proof = judge(&tally, &end);
+        assert_eq!((proof.proven, verdict(&proof, edge)), (false, Verdict::Extra));
+    }
+
+    #[test]
+    fn what_was_not_provoked_matters_in_the_minimum_only() {
+        for (from, to, proven) in [(Established, FinWait1, false), (SynRecv, FinWait1, true)] {
+            let (mut tally, end) = all_is_well();
+            let edge = at(from, to);
+            (tally.expected[edge], tally.counted[edge]) = (0, 0);
+            let proof = judge(&tally, &end);
+            assert_eq!((proof.proven, verdict(&proof, edge)), (proven, Verdict::NotProvoked));
+            assert!(proof.transitions[edge].reason.is_some());
+        }
+    }
+
+    #[test]
+    fn a_scene_that_did_not_end_matters_in_the_minimum_only() {
+        for is_minimum in [false, true] {
+            let (mut tally, end) = all_is_well();
+            let listed = tally.held;
+            tally.failed("half-close", "why", is_minimum, &listed);
+            assert_eq!(judge(&tally, &end).proven, !is_minimum);
+        }
+    }
+
+    #[test]
+    fn held_states_are_the_same_by_all_three() {
+        let (tally, end) = all_is_well();
+        let state = Established.index();
+        let mut by_kernel = all_is_well().1;
+        by_kernel.listed[state] += 1;
+        let mut by_us = all_is_well().1;
+        by_us.states[state] = Some(4);
+        let mut unknown = all_is_well().1;
+        unknown.states[state] = None;
+        for end in [by_kernel, by_us, unknown] {
+            let proof = judge(&tally, &end);
+            let verdicts = proof.states.iter().map(|state| state.verdict);
+            assert_eq!(verdicts.filter(|verdict| *verdict == Verdict::Differs).count(), 1);
+            assert!(!proof.proven);
+        }
+        let mut none = Tally { held: [0; TcpState::COUNT], ..Tally::default() };
+        none.add(&tally.expected, &tally.counted);
+        assert!(!judge(&none, &end).proven, "nothing was held");
+    }
+
+    #[test]
+    fn drift_and_illegal_transitions_are_none() {
+        let (tally, mut end) = all_is_well();
+        end.counters.push(("EstabResets", 7, Some(6)));
+        let proof = judge(&tally, &end);
+        assert_eq!((proof.proven, proof.counters[1].verdict), (false, Verdict::Drift));
+        let (tally, mut end) = all_is_well();
+        end.illegal.push("listen -> established once".into());
+        assert!(!judge(&tally, &end).proven);
+    }
+}

@@ -1,7 +1,7 @@
 //! Scenes that end with sockets held in a state.
 //!
 //! None needs a silent peer: a FIN behind data that the other side has no room for is not sent, a listener whose queue
-//! is full answers no SYN, and one that defers accept() keeps a connection as a half-open request.
+//! is full answers no SYN, and one that defers `accept()` keeps a connection as a half-open request.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ pub const DESCRIPTORS: usize = 14;
 fn listen(stage: &mut Stage<'_>) -> Result<(), Trouble> {
     for _ in 0..stage.times {
         let listener = stage.listen()?;
-        stage.keep([listener]);
+        stage.keep([listener])?;
     }
     stage.settle()
 }
@@ -47,17 +47,17 @@ fn listen(stage: &mut Stage<'_>) -> Result<(), Trouble> {
 fn syn_sent(stage: &mut Stage<'_>) -> Result<(), Trouble> {
     let full = stage.listen_for(1)?;
     let address = full.local_addr()?;
-    stage.keep([full]);
+    stage.keep([full])?;
     for _ in 0..QUEUED {
         let queued = sock::connect_within(address, PATIENCE, |_| Ok(()))?;
-        stage.keep([queued]);
+        stage.keep([queued])?;
     }
     stage.ledger.walk(QUEUED, &[Close, SynSent, Established]);
     stage.ledger.walk(QUEUED, &[Listen, SynRecv, Established]);
     stage.settle()?;
     for _ in 0..stage.times {
         let unanswered = sock::connect_start(address)?;
-        stage.keep([unanswered]);
+        stage.keep([unanswered])?;
     }
     stage.walk(&[Close, SynSent]);
     stage.settle()
@@ -68,9 +68,9 @@ fn syn_recv(stage: &mut Stage<'_>) -> Result<(), Trouble> {
     defer_accept(&listener, DEFERRED_SECONDS)?;
     for _ in 0..stage.times {
         let client = sock::connect_within(listener.local_addr()?, PATIENCE, |_| Ok(()))?;
-        stage.keep([client]);
+        stage.keep([client])?;
     }
-    stage.keep([listener]);
+    stage.keep([listener])?;
     stage.walk(&[Close, SynSent, Established]);
     stage.ledger.mini(stage.times, SynRecv);
     stage.settle()
@@ -78,15 +78,13 @@ fn syn_recv(stage: &mut Stage<'_>) -> Result<(), Trouble> {
 
 fn fin_wait1(stage: &mut Stage<'_>) -> Result<(), Trouble> {
     let pairs = fin_waits(stage)?;
-    keep(stage, pairs);
-    Ok(())
+    keep(stage, pairs)
 }
 
 fn fin_wait2(stage: &mut Stage<'_>) -> Result<(), Trouble> {
     let pairs = stage.pairs()?;
     half_close_of(stage, &pairs)?;
-    keep(stage, pairs);
-    Ok(())
+    keep(stage, pairs)
 }
 
 fn orphans(stage: &mut Stage<'_>) -> Result<(), Trouble> {
@@ -95,21 +93,19 @@ fn orphans(stage: &mut Stage<'_>) -> Result<(), Trouble> {
     stage.walk(&[Established, FinWait1, FinWait2, Close]);
     stage.ledger.mini(stage.times, FinWait2);
     stage.walk(&[Established, CloseWait]);
-    stage.keep(servers);
-    stage.keep([listener]);
+    stage.keep(servers)?;
+    stage.keep([listener])?;
     stage.settle()
 }
 
 fn closing(stage: &mut Stage<'_>) -> Result<(), Trouble> {
     let pairs = fins_cross(stage)?;
-    keep(stage, pairs);
-    Ok(())
+    keep(stage, pairs)
 }
 
 fn last_ack(stage: &mut Stage<'_>) -> Result<(), Trouble> {
     let pairs = last_fin(stage)?;
-    keep(stage, pairs);
-    Ok(())
+    keep(stage, pairs)
 }
 
 fn time_wait(stage: &mut Stage<'_>) -> Result<(), Trouble> {
@@ -124,8 +120,8 @@ fn time_wait(stage: &mut Stage<'_>) -> Result<(), Trouble> {
     stage.end(pairs.listener)
 }
 
-fn keep(stage: &mut Stage<'_>, Pairs { listener, clients, servers }: Pairs) {
-    stage.keep([listener]);
-    stage.keep(clients);
-    stage.keep(servers);
+fn keep(stage: &mut Stage<'_>, Pairs { listener, clients, servers }: Pairs) -> Result<(), Trouble> {
+    stage.keep([listener])?;
+    stage.keep(clients)?;
+    stage.keep(servers)
 }

@@ -67,18 +67,13 @@ impl Measure {
         Ok(counted)
     }
 
-    /// The sockets that the kernel lists.
-    pub fn listed(&self) -> Result<StateCounts, ProveError> {
-        count_sockets().map_err(ProveError::Count)
-    }
-
     /// All figures, once they agree or will not.
     pub fn end(&mut self, tally: &Tally) -> Result<End, ProveError> {
         let mut tries = 0..TRIES;
         loop {
-            let before = self.listed()?;
+            let before = listed()?;
             let (sample, own) = self.namespace(true)?;
-            let listed = self.listed()?;
+            let listed = listed()?;
             let illegal = own
                 .illegal
                 .iter()
@@ -102,6 +97,11 @@ impl Measure {
             thread::sleep(PAUSE);
         }
     }
+}
+
+/// The sockets that the kernel lists.
+pub fn listed() -> Result<StateCounts, ProveError> {
+    count_sockets().map_err(ProveError::Count)
 }
 
 /// The kernel's counters and ours. The namespace began with the programs, so both count from 0.

@@ -31,7 +31,7 @@ use crate::source::{Live, SourceError};
 use crate::view::proof::Proof;
 use compare::Tally;
 use known::Needs;
-use measure::Measure;
+use measure::{Measure, listed};
 use stage::{Stage, Trouble};
 
 /// How much is done.
@@ -117,7 +117,7 @@ fn prove_here(options: &Options) -> Result<Proof, ProveError> {
         run.scenes(family, TIMES, crossing::SCENES, Needs::Tun, &mut tally)?;
         run.scenes(family, TIMES, &[loopback::DESTROY], Needs::Destroy, &mut tally)?;
     }
-    tally.begin_to_hold(&run.measure.listed()?);
+    tally.begin_to_hold(&listed()?);
     for &family in &families {
         run.scenes(family, held, hold::SCENES, Needs::Loopback, &mut tally)?;
     }
@@ -205,7 +205,7 @@ impl Run<'_> {
                 Err(why) => {
                     // What was left open is closed by now; its last segments may still be under way.
                     thread::sleep(Duration::from_millis(200));
-                    tally.failed(&name, &why, is_minimum, &self.measure.listed()?);
+                    tally.failed(&name, &why, is_minimum, &listed()?);
                 }
             }
         }

@@ -139,9 +139,14 @@ impl<'a> Stage<'a> {
         Ok(pairs)
     }
 
-    /// Keeps sockets open.
-    pub fn keep<T: Into<OwnedFd>>(&mut self, sockets: impl IntoIterator<Item = T>) {
-        self.kept.extend(sockets.into_iter().map(Into::into));
+    /// Keeps sockets open. However this process ends, each is reset then, so that none waits for its peer as an orphan.
+    pub fn keep<T: Into<OwnedFd>>(&mut self, sockets: impl IntoIterator<Item = T>) -> Result<(), Trouble> {
+        for socket in sockets {
+            let socket = socket.into();
+            sock::linger_zero(&socket)?;
+            self.kept.push(socket);
+        }
+        Ok(())
     }
 }
 

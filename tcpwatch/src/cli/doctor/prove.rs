@@ -56,21 +56,22 @@ fn print(out: &mut impl Write, proof: &Proof) -> io::Result<()> {
 }
 
 fn transition(out: &mut impl Write, edge: &EdgeProof) -> io::Result<()> {
-    let label = format!("  {:<26} {}", format!("{} -> {}", edge.from, edge.to), edge.how);
-    match edge.reason {
-        Some(reason) => line(out, &label, ["", "-", "-"], &format!("{}: {reason}", word(edge.verdict))),
-        None => {
-            let counts = ["", &edge.expected.to_string(), &edge.counted.to_string()];
-            line(out, &label, counts, word(edge.verdict))
-        }
+    let label = format!("  {:<25}  {}", format!("{} -> {}", edge.from, edge.to), edge.how);
+    if let Some(reason) = edge.reason {
+        return line(out, &label, ["", "-", "-"], &format!("{}: {reason}", word(edge.verdict)));
     }
+    let counts = ["", &edge.expected.to_string(), &edge.counted.to_string()];
+    line(out, &label, counts, word(edge.verdict))
 }
 
-/// Numbers stand below each other in all tables.
+/// Numbers stand below each other in all tables, and a table of two columns has more room for its labels.
 fn line(out: &mut impl Write, label: &str, [a, b, c]: [&str; 3], result: &str) -> io::Result<()> {
-    // A title begins with an empty line, which takes no room.
-    let width = if label.starts_with('\n') { 62 } else { 61 };
-    let text = format!("{label:<width$} {a:>8} {b:>8} {c:>8}  {result}");
+    // A title may begin with an empty line, which takes no room.
+    let width = 48 + usize::from(label.starts_with('\n'));
+    let text = match a {
+        "" => format!("{label:<width$} {b:>8} {c:>8}  {result}", width = width + 9),
+        a => format!("{label:<width$} {a:>8} {b:>8} {c:>8}  {result}"),
+    };
     writeln!(out, "{}", text.trim_end())
 }
 

@@ -1,11 +1,13 @@
 //! The TUN device of `tcpwatch::lab` in a test's namespace, with panics for errors.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::Path;
 use std::time::Duration;
 
+use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use tcpwatch::lab::segment::Segment;
-use tcpwatch::lab::tun;
+use tcpwatch::lab::tun::{self, DEVICE};
 pub use tcpwatch::lab::tun::{KERNEL_V4, KERNEL_V6, PEER_V4, kernel_ip, peer_ip};
 
 use super::link;
@@ -26,6 +28,7 @@ impl Tun {
 
     /// Makes the device with other addresses of the kernel.
     pub fn with_addrs(ns: &Netns, name: &str, v4: (Ipv4Addr, u8), v6: (Ipv6Addr, u8)) -> Tun {
+        make_node();
         let device = ns.run(|| tun::Tun::with_addrs(name, v4, v6)).unwrap_or_else(|e| panic!("{e}"));
         Tun { device, ns: ns.file() }
     }
@@ -59,5 +62,14 @@ impl Tun {
     /// The next segment from the kernel, or None after `timeout`.
     pub fn recv(&self, timeout: Duration) -> Option<Segment> {
         self.device.recv_match(timeout, |_| true).unwrap_or_else(|e| panic!("{e}"))
+    }
+}
+
+/// A guest without udev may have the driver but no node for it.
+fn make_node() {
+    if !Path::new(DEVICE).exists() {
+        fs::create_dir_all("/dev/net").expect("create /dev/net");
+        mknodat(CWD, DEVICE, FileType::CharacterDevice, Mode::from(0o600), makedev(10, 200))
+            .unwrap_or_else(|e| panic!("make {DEVICE}: {e}"));
     }
 }
