@@ -128,12 +128,10 @@ fn open(name: &str) -> io::Result<File> {
     let opened = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(DEVICE);
     let file = opened.map_err(trying(format_args!("open {DEVICE} (is the driver loaded?)")))?;
     make_tun(&file, name).map_err(trying(format_args!("make the TUN device {name}")))?;
-    // Less noise: no address of its own making, no router solicitations.
+    // Less noise: no address of its own making, no router solicitations. Containers may not write there, and nobody
+    // looks at what is no TCP.
     for (knob, value) in [("autoconf", "0"), ("addr_gen_mode", "1")] {
-        let path = format!("/proc/sys/net/ipv6/conf/{name}/{knob}");
-        if link::has_ipv6() {
-            fs::write(&path, value).map_err(trying(format_args!("write {path}")))?;
-        }
+        let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{name}/{knob}"), value);
     }
     Ok(file)
 }

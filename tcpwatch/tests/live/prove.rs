@@ -10,10 +10,12 @@ use tcpwatch::prove::{Options, prove};
 use tcpwatch::view::proof::{EdgeProof, Proof, Verdict};
 
 use crate::daemon::process::{self, Daemon, Held, Running, output, wait_for};
+use crate::support::netns::Netns;
 
 /// Also in a guest, where there is no binary and everything takes longer.
 #[test]
 fn this_kernel_is_proven() {
+    let _withheld = witness();
     let proof = prove(&Options { held: 20, enough: Duration::from_mins(2) }).expect("root can");
     println!("{:.1} s", proof.seconds);
     assert!(proof.proven, "{:#?}", trouble(&proof));
@@ -25,6 +27,11 @@ fn this_kernel_is_proven() {
     assert_eq!(by_verdict(Verdict::Ok).filter(|edge| edge.minimum).count(), 23);
     assert!(proof.states.iter().all(|state| state.held >= 20), "{:#?}", proof.states);
     assert_eq!((proof.states.len(), proof.counters.len()), (10, 7));
+}
+
+/// If the test fails, it says what this host kept from every program meanwhile.
+fn witness() -> Netns {
+    Netns::new("prove")
 }
 
 fn name(edge: &EdgeProof) -> String {
@@ -56,6 +63,7 @@ fn it_says_what_is_proven_beside_a_daemon() {
     if !process::is_there() {
         return;
     }
+    let _withheld = witness();
     let daemon = Daemon::start(&[]);
     let ended = output(&["doctor", "--prove"]);
     let text = String::from_utf8_lossy(&ended.stdout);

@@ -7,6 +7,7 @@
 #![allow(
     clippy::allow_attributes,
     dead_code,
+    unused_imports,
     unreachable_pub,
     reason = "every test binary uses its own part of this library"
 )]
