@@ -18,9 +18,11 @@ pub mod finding;
 pub mod host;
 #[expect(unsafe_code, reason = "borrows the ring's file descriptor, which aya only gives as a number")]
 pub mod kernel;
+pub mod lab;
 pub mod model;
 pub mod pods;
 pub mod process;
+pub mod prove;
 pub mod question;
 pub mod record;
 pub mod replay;

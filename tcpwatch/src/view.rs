@@ -13,6 +13,7 @@ pub mod overview;
 pub mod owner;
 pub mod owners;
 pub mod pods;
+pub mod proof;
 pub mod remotes;
 pub mod shortages;
 pub mod sockets;

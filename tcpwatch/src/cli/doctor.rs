@@ -1,7 +1,8 @@
 //! `tcpwatch doctor`: what this kernel and these privileges allow, what is lost, and what would fix it.
 
-use std::io::{self, Write};
+mod prove;
 
+use std::io::{self, Write};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -23,8 +24,11 @@ const EXAMPLES: &str = "\
 Examples:
   tcpwatch doctor
   tcpwatch doctor --json | jq '.programs[] | select(.error)'
+  tcpwatch doctor --prove
+  tcpwatch doctor --prove --json | jq '.transitions[] | select(.verdict != \"ok\")'
 
-Exit codes: 0 everything works, 1 something is lost, 2 nothing of eBPF works.";
+Exit codes: 0 everything works, 1 something is lost, 2 nothing of eBPF works.
+With --prove: 0 proven, 1 not proven, 2 nothing could be tried.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -32,11 +36,19 @@ pub(super) struct DoctorArgs {
     /// One JSON object.
     #[arg(long)]
     json: bool,
+    /// Prove that transitions and states are counted right on this kernel: provoke them, hold sockets in each state, and
+    /// compare with netlink and the kernel's counters. It takes some seconds, in a network namespace of its own that is
+    /// gone afterwards, and root.
+    #[arg(long, conflicts_with_all = ["kubernetes", "kubeconfig", "node_name"])]
+    prove: bool,
     #[command(flatten)]
     kubernetes: KubernetesArgs,
 }
 
 pub(super) fn doctor(args: &DoctorArgs) -> Result<Outcome> {
+    if args.prove {
+        return prove::prove(args.json);
+    }
     let mut checkup = examine()?;
     checkup.kubernetes = args.kubernetes.options()?.map(ask).transpose()?;
     let mut out = io::stdout().lock();

@@ -20,8 +20,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-const OWN: &str = "/proc/self/ns/net";
-const OF_THREAD: &str = "/proc/thread-self/ns/net";
+/// Of the calling thread, which may be in another than the process's first thread.
+const OWN: &str = "/proc/thread-self/ns/net";
 
 /// Where a process's mounts are listed, and where its root directory is seen from here.
 struct Mounts<'a> {
@@ -221,7 +221,7 @@ struct Guard {
 impl Guard {
     fn enter(target: &NetnsHandle) -> Result<Self, NetnsError> {
         let fail = |errno| enter_error(target, errno);
-        let home = open(Path::new(OF_THREAD)).map_err(fail)?;
+        let home = open(Path::new(OWN)).map_err(fail)?;
         if fstat(&home).map_err(fail)?.st_ino == target.inode {
             return Ok(Self { home: None });
         }

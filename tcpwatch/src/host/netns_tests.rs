@@ -111,7 +111,7 @@ fn finds_what_only_another_process_has_mounted() {
     let handle = look(&Mounts { list: &list, root: &root }).unwrap();
     assert_eq!(handle.name.as_deref(), Some("over there"));
     assert_eq!(handle.path, PathBuf::from(format!("{root}{}", point.display())));
-    assert_eq!(within(&handle, || inode_of(OF_THREAD)).unwrap(), inode);
+    assert_eq!(within(&handle, || inode_of(OWN)).unwrap(), inode);
 
     child.kill().unwrap();
     child.wait().unwrap();
@@ -121,7 +121,7 @@ fn finds_what_only_another_process_has_mounted() {
 #[test]
 fn within_reads_its_own_counters_and_comes_back() {
     let ns = TestNs::new("within");
-    let home = inode_of(OF_THREAD);
+    let home = inode_of(OWN);
     let read = || {
         let mut buffer = String::new();
         NetCounters::read(Path::new("/proc/thread-self/net"), &mut buffer).unwrap()
@@ -132,10 +132,10 @@ fn within_reads_its_own_counters_and_comes_back() {
     let (inside, sockets) = ns.within(|| {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        (inode_of(OF_THREAD), (listener, stream))
+        (inode_of(OWN), (listener, stream))
     });
     assert_eq!(inside, ns.handle().inode);
-    assert_eq!(inode_of(OF_THREAD), home);
+    assert_eq!(inode_of(OWN), home);
     let after = ns.within(read);
     assert_eq!((after.snmp.active_opens, after.snmp.passive_opens), (1, 1));
     assert_eq!(after.sock.inuse, 3);
@@ -147,12 +147,12 @@ fn within_reads_its_own_counters_and_comes_back() {
 fn comes_back_from_a_panic() {
     let ns = TestNs::new("panic");
     let handle = ns.handle();
-    let home = inode_of(OF_THREAD);
+    let home = inode_of(OWN);
     let caught = std::panic::catch_unwind(|| {
         let _ = within(&handle, || panic!("in a foreign namespace"));
     });
     assert!(caught.is_err());
-    assert_eq!(inode_of(OF_THREAD), home);
+    assert_eq!(inode_of(OWN), home);
 }
 
 #[test]

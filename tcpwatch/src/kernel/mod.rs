@@ -7,6 +7,7 @@ mod active;
 mod attach;
 mod bpf;
 mod btf;
+mod calls;
 mod census;
 mod connections;
 mod counters;
@@ -26,6 +27,7 @@ mod survey;
 mod sweep;
 
 pub use attach::{Hook, PROGRAMS, Program, ProgramStatus};
+pub use calls::{defer_accept, enter_new_network, make_tun};
 pub use census::CensusError;
 pub use connections::{Connections, Walker};
 pub use counters::{Counters, CountersError};

@@ -140,6 +140,17 @@ impl Reconciler {
     }
 }
 
+/// The kernel's counter and ours, as they are in this sample; `None` where one is not known.
+pub fn figures(namespace: &NamespaceSample, counter: Counter) -> Option<(u64, u64)> {
+    let (before, after) = namespace.kernel.as_ref()?;
+    let kernel = theirs(after, counter);
+    let ours = match counter {
+        Counter::CurrEstab => kernel - current(namespace, before, after)?,
+        _ => ours(namespace, counter)?,
+    };
+    Some((u64::try_from(kernel).ok()?, u64::try_from(ours).ok()?))
+}
+
 /// Our count of what the kernel counts.
 fn ours(namespace: &NamespaceSample, counter: Counter) -> Option<i64> {
     use TcpState::{Close, CloseWait, Established, Listen, SynRecv, SynSent};

@@ -129,7 +129,7 @@ pub(super) fn listeners(mut each: impl FnMut(&diag::DiagSocket)) -> Result<(), S
 }
 
 /// Counts the sockets of the calling thread's namespace by state.
-fn count() -> Result<StateCounts, String> {
+pub fn count() -> Result<StateCounts, String> {
     let by_number = match diag::count_states() {
         Ok(counts) => counts,
         Err(error @ diag::DiagError::Unsupported { .. }) => {

@@ -16,7 +16,7 @@ use crate::kernel;
 use crate::sample::{Plan, Sample, SocketSample};
 
 pub use explained::settings;
-pub use fallback::Fallback;
+pub use fallback::{Fallback, count as count_sockets};
 pub use listing::{Listing, Make, Origin, Wanted};
 pub use live::Live;
 

@@ -17,6 +17,7 @@ mod deploy;
 mod facts;
 mod held;
 mod privileges;
+mod prove;
 mod retire;
 mod scenarios;
 mod transitions;

@@ -17,7 +17,10 @@ const FLOORS: [Floor; 5] = [
     Floor { modules: &["sample"], apart: false },
     Floor { modules: &["explain", "filter", "host", "kernel", "model", "pods", "record"], apart: true },
     Floor {
-        modules: &["config", "detect", "feed", "question", "replay", "serve", "source", "top", "view"],
+        modules: &[
+            "config", "detect", "feed", "lab", "prove", "question", "replay", "serve", "source", "top",
+            "view",
+        ],
         apart: false,
     },
     Floor { modules: &["cli", "daemon"], apart: false },

@@ -7,20 +7,21 @@
 #![allow(
     clippy::allow_attributes,
     dead_code,
+    unused_imports,
     unreachable_pub,
     reason = "every test binary uses its own part of this library"
 )]
 
 pub mod bpf;
 pub mod link;
-pub mod netlink;
 pub mod netns;
 pub mod peer;
 pub mod pty;
 pub mod screen;
-pub mod segment;
 pub mod sock;
 pub mod states;
 pub mod tun;
 pub mod withheld;
 pub mod work;
+
+pub use tcpwatch::lab::segment;

@@ -1,159 +1,87 @@
-//! A scripted TCP peer: it sends only what the test says, and answers nothing
-//! by itself, so that a kernel socket can be held in any state.
+//! The scripted TCP peer of `tcpwatch::lab`, with panics for errors.
 
-use super::segment::{ACK, FIN, PSH, RST, SYN, Segment, flag_names};
-use super::tun::Tun;
+use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
 
-/// How long the kernel may take to send what is expected.
-const TIMEOUT: Duration = Duration::from_secs(2);
-/// Maximum segment size 1460.
-const MSS: [u8; 4] = [2, 4, 0x05, 0xb4];
-/// Initial sequence numbers grow, so that a reused 4-tuple is new to `TIME_WAIT`.
-static NEXT_ISS: AtomicU32 = AtomicU32::new(0x1000_0000);
+use tcpwatch::lab::peer;
+use tcpwatch::lab::segment::{ACK, SYN, Segment};
+
+use super::tun::Tun;
 
 /// One end of one connection.
-pub struct Peer<'a> {
-    tun: &'a Tun,
-    pub local: SocketAddr,
-    /// The kernel's end. Port 0 stands for any until a SYN from there is seen.
-    pub remote: SocketAddr,
-    /// The next sequence number to send.
-    pub snd_nxt: u32,
-    /// The next sequence number expected: all that `expect` has passed over
-    /// counts as received and will be acknowledged by what is sent next.
-    pub rcv_nxt: u32,
-    /// The window in every segment sent; 0 makes the kernel probe.
-    pub window: u16,
-    iss: u32,
-    /// The flags of the last SYN seen, None before any.
-    syn_seen: Option<u8>,
+pub struct Peer<'a>(peer::Peer<'a>);
+
+/// Its addresses, its sequence numbers and its window.
+impl<'a> Deref for Peer<'a> {
+    type Target = peer::Peer<'a>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl DerefMut for Peer<'_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
 }
 
 impl<'a> Peer<'a> {
     pub fn new(tun: &'a Tun, local: SocketAddr, remote: SocketAddr) -> Peer<'a> {
-        let iss = NEXT_ISS.fetch_add(0x1_0000, Ordering::Relaxed);
-        Peer { tun, local, remote, snd_nxt: iss, rcv_nxt: 0, window: 65535, iss, syn_seen: None }
+        Peer(peer::Peer::new(&tun.device, local, remote))
     }
 
     /// Sends a bare SYN. After the kernel's SYN that is a simultaneous open.
     pub fn syn(&mut self) {
-        self.syn_raw();
-        self.snd_nxt = self.iss.wrapping_add(1);
+        done(self.0.syn());
     }
 
     /// Sends the bare SYN without noting it: a duplicate, or one of a flood.
     pub fn syn_raw(&self) {
-        self.send(&Segment { seq: self.iss, ack: 0, options: MSS.to_vec(), ..self.segment(SYN) });
+        done(self.0.syn_raw());
     }
 
     /// Sends SYN and ACK, the answer to the kernel's SYN.
     pub fn synack(&mut self) {
-        self.send(&Segment { seq: self.iss, options: MSS.to_vec(), ..self.segment(SYN | ACK) });
-        self.snd_nxt = self.iss.wrapping_add(1);
+        done(self.0.synack());
     }
 
     /// Acknowledges all that was received.
     pub fn ack(&self) {
-        self.send(&self.segment(ACK));
+        done(self.0.ack());
     }
 
     /// Sends data.
     pub fn data(&mut self, payload: &[u8]) {
-        self.send_next(&Segment { payload: payload.to_vec(), ..self.segment(PSH | ACK) });
+        done(self.0.data(payload));
     }
 
     /// Sends FIN, which also acknowledges all that was received.
     pub fn fin(&mut self) {
-        self.send_next(&self.segment(FIN | ACK));
+        done(self.0.fin());
     }
 
     /// Sends a reset the kernel accepts.
     pub fn rst(&self) {
-        self.send(&self.segment(RST | ACK));
-    }
-
-    /// The next segment in sequence, without data, to be changed and given to
-    /// [`Peer::send`].
-    pub fn segment(&self, flags: u8) -> Segment {
-        Segment {
-            src: self.local,
-            dst: self.remote,
-            seq: self.snd_nxt,
-            ack: if flags & ACK == 0 { 0 } else { self.rcv_nxt },
-            flags,
-            window: self.window,
-            options: Vec::new(),
-            payload: Vec::new(),
-        }
+        done(self.0.rst());
     }
 
     /// Sends a segment as it is, without noting it.
     pub fn send(&self, segment: &Segment) {
-        assert_ne!(segment.dst.port(), 0, "the kernel's port is not known yet");
-        self.tun.send(segment);
-    }
-
-    fn send_next(&mut self, segment: &Segment) {
-        self.send(segment);
-        self.snd_nxt = self.snd_nxt.wrapping_add(segment.len());
+        done(self.0.send(segment));
     }
 
     /// Waits for a segment with just these flags (PSH apart), passing over
     /// others and over retransmissions. Panics with what was seen instead.
     pub fn expect(&mut self, flags: u8) -> Segment {
-        self.wait(flags, TIMEOUT).unwrap_or_else(|seen| {
-            let (local, flags) = (self.local, flag_names(flags));
-            panic!("{local} waited for {flags}, but saw {seen:#?}")
-        })
+        done(self.0.expect(flags))
     }
 
     /// Like `expect` with a time of its own; else all segments seen meanwhile.
     pub fn wait(&mut self, flags: u8, timeout: Duration) -> Result<Segment, Vec<Segment>> {
-        const COMPARED: u8 = FIN | SYN | RST | ACK;
-        let deadline = Instant::now() + timeout;
-        let mut seen = Vec::new();
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let Some(segment) = self.tun.recv_match(left, |s| self.is_mine(s)) else {
-                return Err(seen);
-            };
-            if self.note(&segment) && segment.flags & COMPARED == flags & COMPARED {
-                return Ok(segment);
-            }
-            seen.push(segment);
-        }
-    }
-
-    fn is_mine(&self, segment: &Segment) -> bool {
-        let port = self.remote.port();
-        segment.dst == self.local
-            && segment.src.ip() == self.remote.ip()
-            && (segment.src.port() == port || port == 0 && segment.flags & SYN != 0)
-    }
-
-    /// Notes what the kernel sent. False for a retransmission.
-    fn note(&mut self, segment: &Segment) -> bool {
-        let end = segment.seq.wrapping_add(segment.len());
-        if segment.flags & SYN != 0 {
-            // In a simultaneous open SYN and then SYN-ACK come, of one sequence number.
-            let again = self.syn_seen == Some(segment.flags);
-            self.syn_seen = Some(segment.flags);
-            if !again {
-                self.rcv_nxt = end;
-                self.remote = segment.src;
-            }
-            return !again;
-        }
-        if segment.seq == self.rcv_nxt {
-            self.rcv_nxt = end;
-            return true;
-        }
-        // A bare ACK or RST takes no sequence number and is never one.
-        let behind = end.wrapping_sub(self.rcv_nxt).cast_signed() <= 0;
-        segment.is_empty() || !behind
+        done(self.0.wait(flags, timeout))
     }
 
     /// Opens a connection to a listening socket of the kernel.
@@ -178,4 +106,9 @@ impl<'a> Peer<'a> {
         self.expect(SYN | ACK);
         self.ack();
     }
+}
+
+#[track_caller]
+fn done<T>(done: io::Result<T>) -> T {
+    done.unwrap_or_else(|e| panic!("{e}"))
 }

@@ -1,20 +1,15 @@
-//! Sockets that std cannot make, and socket options it does not have. All in
-//! the calling thread's network namespace.
+//! Sockets that std cannot make, and socket options it does not have: those of `tcpwatch::lab`, and what only tests
+//! need. All in the calling thread's network namespace.
 
-use super::netlink::{self, Message};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::{Errno, retry_on_intr};
-use rustix::net::{AddressFamily, Protocol, SendFlags, SocketFlags, SocketType};
-use rustix::net::{bind, connect, ipproto, listen as start_listening, sendto, socket_with, sockopt};
+use rustix::net::{Protocol, SendFlags};
+use rustix::net::{bind, connect, ipproto, listen as start_listening, sendto, sockopt};
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
-/// Listens with a chosen backlog (the accept queue holds one more).
-pub fn listen(addr: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
-    listen_with(ipproto::TCP, addr, backlog)
-}
+use tcpwatch::lab::sock::socket;
+pub use tcpwatch::lab::sock::{accept, bind_connect, connect_start, destroy, linger_zero, listen};
 
 /// Listens beside others at one address (`SO_REUSEPORT`).
 pub fn listen_sharing(addr: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
@@ -35,26 +30,6 @@ pub fn mptcp_connect(addr: SocketAddr) -> io::Result<TcpStream> {
     let fd = socket(ipproto::MPTCP, addr)?;
     connect(&fd, &addr)?;
     Ok(fd.into())
-}
-
-/// Connects from a chosen address and port; to the same one, it is a self-connect.
-pub fn bind_connect(local: SocketAddr, remote: SocketAddr) -> io::Result<TcpStream> {
-    let fd = socket(ipproto::TCP, remote)?;
-    sockopt::set_socket_reuseaddr(&fd, true)?;
-    bind(&fd, &local)?;
-    connect(&fd, &remote)?;
-    Ok(fd.into())
-}
-
-/// Begins to connect and does not wait. The stream is left non-blocking.
-pub fn connect_start(addr: SocketAddr) -> io::Result<TcpStream> {
-    let fd = socket(ipproto::TCP, addr)?;
-    let stream = TcpStream::from(fd);
-    stream.set_nonblocking(true)?;
-    match connect(&stream, &addr) {
-        Ok(()) | Err(Errno::INPROGRESS) => Ok(stream),
-        Err(e) => Err(e.into()),
-    }
 }
 
 /// Connects and sends at once (TCP Fast Open). Data goes into the SYN if the
@@ -79,21 +54,6 @@ pub fn fastopen_listener(fd: impl AsFd, queue: i32) -> io::Result<()> {
         )
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
-/// Accepts one connection within `timeout`.
-pub fn accept(listener: &TcpListener, timeout: Duration) -> io::Result<(TcpStream, SocketAddr)> {
-    let time = Timespec::try_from(timeout).map_err(io::Error::other)?;
-    let ready = retry_on_intr(|| poll(&mut [PollFd::new(listener, PollFlags::IN)], Some(&time)))?;
-    if ready == 0 {
-        return Err(io::ErrorKind::TimedOut.into());
-    }
-    listener.accept()
-}
-
-/// Makes `close()` send a reset.
-pub fn linger_zero(fd: impl AsFd) -> io::Result<()> {
-    Ok(sockopt::set_socket_linger(fd, Some(Duration::ZERO))?)
 }
 
 /// Turns on keepalive probes; times in whole seconds.
@@ -128,49 +88,10 @@ pub fn state(fd: impl AsFd) -> io::Result<u8> {
     if result == 0 { Ok(state) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Destroys a socket by its addresses, as `ss -K` does. Any state will do,
-/// but 5.10 does not support `TIME_WAIT` and orphan `FIN_WAIT2`. For a listener give a `remote` of 0.0.0.0:0 or [::]:0.
-/// A v4 connection of a dual-stack server is found by its IPv4 addresses.
-pub fn destroy(local: SocketAddr, remote: SocketAddr) -> io::Result<()> {
-    const SOCK_DESTROY: u16 = 21;
-    const AF_INET: u8 = 2;
-    const AF_INET6: u8 = 10;
-    const IPPROTO_TCP: u8 = 6;
-    // struct inet_diag_req_v2: family, protocol, extensions, padding, states
-    let mut body = vec![if local.is_ipv4() { AF_INET } else { AF_INET6 }, IPPROTO_TCP, 0, 0];
-    body.extend(u32::MAX.to_ne_bytes());
-    // struct inet_diag_sockid: ports, addresses, interface, cookie (all ones: any)
-    body.extend(local.port().to_be_bytes());
-    body.extend(remote.port().to_be_bytes());
-    body.extend(address(local));
-    body.extend(address(remote));
-    body.extend(0u32.to_ne_bytes());
-    body.extend(u64::MAX.to_ne_bytes());
-    netlink::request(Some(rustix::net::netlink::SOCK_DIAG), Message::new(SOCK_DESTROY, 0, &body))
-}
-
-/// An address in the 16 bytes that `sock_diag` has for it.
-fn address(addr: SocketAddr) -> [u8; 16] {
-    let mut bytes = [0; 16];
-    match addr.ip() {
-        IpAddr::V4(ip) => bytes[..4].copy_from_slice(&ip.octets()),
-        IpAddr::V6(ip) => bytes = ip.octets(),
-    }
-    bytes
-}
-
 fn listen_with(protocol: Protocol, addr: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
     let fd = socket(protocol, addr)?;
     sockopt::set_socket_reuseaddr(&fd, true)?;
     bind(&fd, &addr)?;
     start_listening(&fd, backlog)?;
     Ok(fd.into())
-}
-
-fn socket(protocol: Protocol, addr: SocketAddr) -> io::Result<OwnedFd> {
-    Ok(socket_with(family(addr), SocketType::STREAM, SocketFlags::CLOEXEC, Some(protocol))?)
-}
-
-fn family(addr: SocketAddr) -> AddressFamily {
-    if addr.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 }
 }

@@ -1,5 +1,5 @@
 //! One netlink request and its acknowledgement: enough to configure links and
-//! to destroy sockets.
+//! to destroy sockets. Of the calling thread's network namespace.
 
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType};
@@ -62,7 +62,8 @@ impl Message {
 
     /// Ends a nested attribute.
     pub fn close(&mut self, Nest(start): Nest) {
-        let len = u16::try_from(self.0.len() - start).expect("netlink attribute too long");
+        // What does not fit is refused by the kernel.
+        let len = u16::try_from(self.0.len() - start).unwrap_or(u16::MAX);
         self.0[start..start + 2].copy_from_slice(&len.to_ne_bytes());
         self.pad();
     }
@@ -72,11 +73,10 @@ impl Message {
     }
 }
 
-/// Sends `message` from the calling thread's network namespace and returns the
-/// error the kernel answers with.
+/// Sends `message` and returns the error the kernel answers with.
 pub fn request(protocol: Option<Protocol>, message: Message) -> io::Result<()> {
     let Message(mut bytes) = message;
-    let len = u32::try_from(bytes.len()).expect("netlink message too long");
+    let len = u32::try_from(bytes.len()).map_err(io::Error::other)?;
     bytes[..4].copy_from_slice(&len.to_ne_bytes());
 
     let fd = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?;
@@ -86,9 +86,9 @@ pub fn request(protocol: Option<Protocol>, message: Message) -> io::Result<()> {
     let (len, _) = recv(&fd, &mut answer, RecvFlags::empty())?;
     let answer = &answer[..len];
     let kind = answer.get(4..6).map(|b| u16::from_ne_bytes([b[0], b[1]]));
-    let code = answer.get(HEADER..HEADER + 4);
+    let code = answer.get(HEADER..).and_then(|rest| rest.first_chunk());
     match (kind, code) {
-        (Some(NLMSG_ERROR), Some(code)) => match i32::from_ne_bytes(code.try_into().expect("four bytes")) {
+        (Some(NLMSG_ERROR), Some(code)) => match i32::from_ne_bytes(*code) {
             0 => Ok(()),
             code => Err(io::Error::from_raw_os_error(-code)),
         },
