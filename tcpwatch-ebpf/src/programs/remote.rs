@@ -83,12 +83,11 @@ fn first(socket: Typed, key: &Key, pid: u32, what: usize) {
     }
     // SAFETY: as above.
     add_shared(Some(unsafe { &mut (*host).remotes_folded }), 1);
-    match FOLDED.get_ptr_mut(holder) {
+    if let Some(counts) = FOLDED.get_ptr_mut(holder) {
         // SAFETY: a record of the map.
-        Some(counts) => unsafe { add_shared((*counts).get_mut(what & (COUNTS - 1)), 1) },
-        None => {
-            let _ = FOLDED.insert(holder, counts, 0);
-        }
+        unsafe { add_shared((*counts).get_mut(what & (COUNTS - 1)), 1) };
+    } else {
+        let _ = FOLDED.insert(holder, counts, 0);
     }
 }
 
