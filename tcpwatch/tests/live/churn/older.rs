@@ -77,7 +77,7 @@ fn a_crowd_is_counted_once_while_others_come_and_go() {
     ns.sysctl("net.core.somaxconn", "1000000");
     // So that nothing is left of the clients soon.
     ns.sysctl("net.ipv4.tcp_fin_timeout", "1");
-    ns.sysctl("net.ipv4.ip_local_port_range", "1024 65000");
+    ns.sysctl("net.ipv4.ip_local_port_range", "1024 64999");
     let (listeners, each) = if is_small() { (2, 500) } else { (8, 15_000) };
     let crowd = ns.run(|| Crowd::open(listeners, each));
     wait_for_minis(&ns);
@@ -108,7 +108,11 @@ fn namespaces_that_nobody_can_enter_are_counted_where_the_kernel_lists_them() {
     // Its sockets keep it, and nothing else does.
     drop(ns);
     let mut watcher = Watcher::live(&small());
-    if watcher.source.kernel().lists_namespaces() {
+    let is_listed = watcher.source.kernel().lists_namespaces();
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let is_old = release.starts_with("5.");
+    assert!(is_listed || is_old, "Linux {release} can list its namespaces");
+    if is_listed {
         let report = watcher.report();
         let states = report.states.get(&inode).expect("it is there");
         assert_eq!(states.counts[Established.index()], Some(6));
