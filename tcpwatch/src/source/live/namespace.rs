@@ -60,6 +60,9 @@ impl Live {
         let is_active = living.row.is_some_and(|row| self.counters.was_active(row)) || is_troubled;
         let inode = living.inode;
         let kept = self.kept.get(&inode).filter(|kept| kept.key == living.key && now < kept.next);
+        // Who always answers by cookies has no queue that would tell of a flood.
+        let kept =
+            kept.filter(|kept| kept.sample.sysctls.as_ref().is_none_or(|now| now.syncookies != Some(2)));
         let kept = kept.filter(|_| !is_active).map(|kept| (kept.sample.clone(), kept.problem.clone()));
         if let Some((mut sample, problem)) = kept
             && !(self.has_walk(inode, &sample) && self.walks.has_time(inode))
