@@ -5,6 +5,8 @@ pub mod program {
     pub const TRANSITION_NESTED: &str = "transition_nested";
     pub const TRANSITION_THIRD: &str = "transition_third";
     pub const TRANSITION_FOURTH: &str = "transition_fourth";
+    /// The rest of the four, which they go on with.
+    pub const TRANSITION_RARE: &str = "transition_rare";
     pub const RETRANSMIT: &str = "retransmit";
     pub const RETRANSMIT_SYNACK: &str = "retransmit_synack";
     pub const RESET_SENT: &str = "reset_sent";
@@ -33,6 +35,8 @@ pub mod map {
     pub const OLDER: &str = "OLDER";
     pub const ILLEGAL: &str = "ILLEGAL";
     pub const HOST: &str = "HOST";
+    pub const UNDERWAY: &str = "UNDERWAY";
+    pub const RARE: &str = "RARE";
     pub const TASK_NOTES: &str = "TASK_NOTES";
     pub const RESET_REASONS: &str = "RESET_REASONS";
     pub const LISTENERS: &str = "LISTENERS";

@@ -8,7 +8,7 @@ use aya::maps::{Array, Map, MapError, Queue};
 use aya::{Ebpf, EbpfError, EbpfLoader, include_bytes_aligned};
 use aya_log::EbpfLogger;
 use tcpwatch_common::event::{Control, phase};
-use tcpwatch_common::host::{HostCounters, TASK_NOTES};
+use tcpwatch_common::host::{RECORDS, TASK_NOTES};
 use tcpwatch_common::names::{global, map};
 use tcpwatch_common::socket::WAYS;
 
@@ -91,8 +91,6 @@ pub struct Kernel {
     wanted: Control,
     /// Diagnostics of the programs themselves, if they were asked for.
     logger: Option<EbpfLogger<&'static dyn log::Log>>,
-    /// How many records of the host's counters each CPU has.
-    pub(super) records: u32,
     older: Older,
     sweep: Option<Sweep>,
     /// Sockets that there is room for.
@@ -141,7 +139,6 @@ impl Kernel {
         set_control(&mut control, &wanted)?;
         let reset_reasons = reset_reasons(&types);
         let logger = if options.log { logger(&mut ebpf) } else { None };
-        let records = HostCounters::records(is_preemptible);
         let mut kernel = Self {
             ebpf,
             programs,
@@ -150,7 +147,6 @@ impl Kernel {
             control,
             wanted,
             logger,
-            records,
             older,
             sweep: None,
             room: options.sockets,
@@ -172,7 +168,7 @@ impl Kernel {
             (map::NAMESPACES, options.namespaces),
             (map::FREE_ROWS, options.namespaces),
             (map::ADOPTED, sizes.rows),
-            (map::HOST, self.records),
+            (map::HOST, RECORDS),
             (map::LISTENERS, options.listeners),
         ];
         let (set_mask, rows) = (sizes.sets - 1, sizes.rows);
@@ -275,7 +271,6 @@ pub(super) fn load_object(
         .map_max_entries(map::ADOPTED, rows)
         .map_max_entries(map::LISTENERS, options.listeners)
         .map_max_entries(map::REMOTES, remotes())
-        .map_max_entries(map::HOST, HostCounters::records(is_preemptible))
         .map_max_entries(map::TASK_NOTES, notes)
         .map_max_entries(map::EVENTS, options.ring_bytes)
         .override_global(global::OFFSETS, offsets, true)

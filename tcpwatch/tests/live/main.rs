@@ -20,4 +20,5 @@ mod privileges;
 mod retire;
 mod scenarios;
 mod transitions;
+mod verified;
 mod watch;
