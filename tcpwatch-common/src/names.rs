@@ -24,6 +24,8 @@ pub mod program {
     pub const NETS: &str = "nets";
     /// Does nothing; what an attached program costs at the least.
     pub const EMPTY: &str = "empty";
+    /// Only looked into, by a test.
+    pub const BUCKET_OF: &str = "bucket_of";
 }
 
 pub mod map {

@@ -60,11 +60,9 @@ mod tests {
     #[test]
     fn fdinfo_is_understood_and_anything_else_refused() {
         let text = "pos:\t0\nprog_type:\t26\nprog_jited:\t1\nmemlock:\t4096\nprog_id:\t7\nrun_time_ns:\t61\nrun_cnt:\t2\n\
-            recursion_misses:\t3\n";
-        assert_eq!(
-            parse(text),
-            Some(RunStats { id: 7, runs: 2, nanoseconds: 61, missed: Some(3), ..RunStats::default() })
-        );
+            recursion_misses:\t3\nverified_insns:\t9\n";
+        let all = RunStats { id: 7, runs: 2, nanoseconds: 61, missed: Some(3), verified: Some(9) };
+        assert_eq!(parse(text), Some(all));
         assert_eq!(parse("prog_id:\t7\n"), Some(RunStats { id: 7, ..RunStats::default() }));
         assert_eq!(parse("pos:\t0\n"), None);
         assert_eq!(parse("prog_id:\tx\n"), None);

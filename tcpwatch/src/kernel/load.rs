@@ -21,7 +21,7 @@ use super::sweep::{self, Running, Sweep};
 
 pub(super) const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
 
-static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcpwatch-ebpf"));
+pub(super) static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcpwatch-ebpf"));
 
 #[expect(clippy::cast_possible_truncation, reason = "eight")]
 const WAYS_PER_SET: u32 = WAYS as u32;

@@ -5,6 +5,8 @@
 
 mod attach;
 mod bpf;
+#[cfg(test)]
+mod branches;
 mod btf;
 mod census;
 mod connections;

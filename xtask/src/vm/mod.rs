@@ -16,6 +16,7 @@ mod modules;
 mod qemu;
 pub mod systemd;
 mod tools;
+mod verified;
 mod version;
 
 use std::fs::{self, File};
