@@ -4,6 +4,7 @@
 //! whether unread data was thrown away tell them apart; the rules are those of `tcp_reset`, `tcp_write_err`,
 //! `tcp_abort`, `__tcp_close` and `tcp_time_wait` in Linux 5.8 to 6.18.
 
+use crate::cell;
 use crate::state::TcpState;
 
 /// Why a socket went to CLOSE.
@@ -126,6 +127,96 @@ impl Cause {
     }
 }
 
+/// What the kernel side does for an ending, by [`ending_index`]: the [`Cause`] in the three lowest bits, above it the cell
+/// that is counted beside the edge's own; 0 is none.
+///
+/// A table, as the comparisons of [`Cause::derive`] would each double the paths that the kernel's verifier walks.
+pub static ENDINGS: [u8; ENDING_COUNT] = {
+    let mut table = [0; ENDING_COUNT];
+    let mut from = 1;
+    while from <= TcpState::COUNT {
+        let mut class = 0;
+        while class < ERRORS.len() {
+            let mut bits = 0;
+            while bits < 16 {
+                let place = ending_place(from, class, bits);
+                table[place] = ending_entry(TcpState::ALL[from - 1], ERRORS[class], bits as u8);
+                bits += 1;
+            }
+            class += 1;
+        }
+        from += 1;
+    }
+    table
+};
+
+/// Bits of an index that say how an ending was found: the first two are the socket's own flags.
+pub mod found {
+    /// `SOCK_DEAD`
+    pub const ORPHAN: u8 = 1;
+    /// `SOCK_DONE`
+    pub const DONE: u8 = 2;
+    /// There is data that was received and not read.
+    pub const UNREAD: u8 = 4;
+    /// `TCP_LINGER2` is negative, which forbids the `FIN_WAIT2` mini-socket: an orphan is then closed by force.
+    pub const NO_LINGER: u8 = 8;
+}
+
+/// One error of each class; the last one stands for all others.
+const ERRORS: [u32; 6] = [0, ECONNREFUSED, ETIMEDOUT, ECONNABORTED, ECONNRESET, u32::MAX];
+
+/// The class of an error by its lowest bits.
+static CLASS_BY_ERROR: [u8; 256] = {
+    let mut table = [ERRORS.len() as u8 - 1; 256];
+    let mut class = 0;
+    while class < ERRORS.len() - 1 {
+        table[ERRORS[class] as usize] = class as u8;
+        class += 1;
+    }
+    table[EPIPE as usize] = table[ECONNRESET as usize];
+    table
+};
+
+/// Length of [`ENDINGS`].
+pub const ENDING_COUNT: usize = 16 * 8 * 16;
+
+const fn ending_place(from: usize, class: usize, bits: usize) -> usize {
+    (from & 15) << 7 | (class & 7) << 4 | (bits & 15)
+}
+
+/// Where [`ENDINGS`] says what it means that a socket goes from the kernel's state `from` to CLOSE. No error of the
+/// kernel's is above 255.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "the kernel's verifier looks into calls once for each caller")]
+pub fn ending_index(from: u64, error: u32, found: u8) -> usize {
+    let class = CLASS_BY_ERROR[(error & 255) as usize];
+    // Added and not combined: verifiers before Linux 6.8 would lose the bounds of the result.
+    ((from & 15) as usize) * 128 + usize::from(class & 7) * 16 + usize::from(found & 15)
+}
+
+const fn ending_entry(from: TcpState, error: u32, bits: u8) -> u8 {
+    let may_linger = bits & found::NO_LINGER == 0 || !matches!(from, TcpState::FinWait2);
+    let mut ending = Ending {
+        error,
+        done: bits & found::DONE != 0,
+        unread: false,
+        orphan: bits & found::ORPHAN != 0 && may_linger,
+    };
+    ending.unread = bits & found::UNREAD != 0 && ending.may_be_unread(from);
+    let cell = if Cause::is_time_wait(from, ending) {
+        cell::TIME_WAIT_ENTERED
+    } else if Cause::is_orphan_fin_wait2(from, ending) {
+        cell::FIN_WAIT2_ORPHANED
+    } else {
+        match from {
+            TcpState::SynSent if error == 0 => cell::CONNECT_GIVEN_UP,
+            TcpState::SynRecv if error != 0 || ending.orphan => cell::SYN_RECV_FAILED,
+            _ => 0,
+        }
+    };
+    Cause::derive(from, ending) as u8 | (cell as u8) << 3
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,6 +270,27 @@ mod tests {
         assert!(!Cause::is_time_wait(FinWait2, forced) && !Cause::is_orphan_fin_wait2(FinWait2, forced));
         let reset = Ending { error: 104, done: true, ..Ending::default() };
         assert!(!Cause::is_time_wait(FinWait2, reset));
+    }
+
+    #[test]
+    fn the_table_says_the_same() {
+        for from in TcpState::ALL {
+            for error in 0..256 {
+                for bits in 0..16 {
+                    let entry = ENDINGS[ending_index(from as u64, error, bits)];
+                    assert_eq!(entry, ending_entry(from, error, bits), "{from:?} {error} {bits}");
+                }
+            }
+        }
+        let entry = |from, error, bits| ENDINGS[ending_index(from as u64, error, bits)];
+        let expect = |cause: Cause, cell: usize| cause as u8 | (cell as u8) << 3;
+        assert_eq!(entry(FinWait2, 0, found::ORPHAN), expect(Cause::Closed, cell::FIN_WAIT2_ORPHANED));
+        assert_eq!(entry(FinWait2, 0, found::ORPHAN | found::NO_LINGER), expect(Cause::Aborted, 0));
+        assert_eq!(entry(FinWait2, 0, found::DONE), expect(Cause::Closed, cell::TIME_WAIT_ENTERED));
+        assert_eq!(entry(Established, 0, found::UNREAD), expect(Cause::ResetSent, 0));
+        assert_eq!(entry(SynSent, 111, 0), expect(Cause::Refused, 0));
+        assert_eq!(entry(SynSent, 0, 0), expect(Cause::Aborted, cell::CONNECT_GIVEN_UP));
+        assert_eq!(entry(SynRecv, 0, found::ORPHAN), expect(Cause::Aborted, cell::SYN_RECV_FAILED));
     }
 
     #[test]

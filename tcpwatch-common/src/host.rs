@@ -53,7 +53,7 @@ impl Role {
 /// Slots for the reasons of sent resets; the kernel's enum has fewer, and its numbers are named by BTF.
 pub const RESET_REASONS: usize = 128;
 
-/// Transitions that can be between the two programs: a task's, and one that interrupted it.
+/// Transitions that can be between two programs: a task's, and one that interrupted it.
 pub const DONE: usize = 2;
 
 /// Notes of tasks, where each can be preempted in the middle of a transition; a power of two, as many as there are
@@ -61,22 +61,31 @@ pub const DONE: usize = 2;
 pub const TASK_NOTES: u32 = 1 << 16;
 pub const TASK_NOTES_MASK: u32 = TASK_NOTES - 1;
 
-/// One CPU's counters.
-///
-/// There is a record for each program that counts transitions, as the kernel lets each run once at a time on a CPU. So
-/// a record has one writer at a time, and adds without atomic instructions.
+/// What is under way on one CPU. Nothing of it is a counter.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
-pub struct HostCounters {
+pub struct Underway {
     /// 1 while this CPU's first program is running.
     pub busy: u64,
-    /// Where numbers are put and taken out again so that the verifier forgets what they were.
-    pub scratch: [u64; 3],
-    /// The namespace that this CPU met last, and its row.
+    /// The namespace that the first program met last on this CPU, and its row.
     pub last_namespace: [u64; 2],
     /// Transitions that were counted and that the last program has not yet seen, each by a number: a task's, and one
     /// that interrupted it. 0 is none.
     pub done: [u64; DONE],
+}
+
+/// The record of the program that counts nearly all transitions: it has one writer at a time, as the kernel lets the
+/// program run once at a time on a CPU, and is added to without atomic instructions.
+pub const OF_THE_FIRST: u32 = 0;
+/// The record of all others.
+pub const OF_OTHERS: u32 = 1;
+/// Records per CPU.
+pub const RECORDS: u32 = 2;
+
+/// One CPU's counters, one of [`RECORDS`].
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct HostCounters {
     /// How long sockets stayed in a state, by [`TcpState::index`], observed when they leave it.
     pub time_in_state: [Histogram; TcpState::COUNT],
     /// Transitions out of a state whose beginning was not seen, so that no duration is known.
@@ -108,7 +117,7 @@ pub struct HostCounters {
     pub mptcp: [u64; TcpState::COUNT],
     /// Transitions that the machine calls illegal.
     pub illegal: u64,
-    /// Transitions that the first program missed, as they interrupted it, and another counted.
+    /// Transitions that the first program missed, as they interrupted it, and another noticed.
     pub nested: u64,
     /// An event's old state was not the socket's last known state.
     pub gaps: u64,
@@ -137,12 +146,6 @@ const _: () = assert!(size_of::<Histogram>() == 328);
 const _: () = assert!(size_of::<HostCounters>().is_multiple_of(8));
 
 impl HostCounters {
-    /// Records per CPU: one for each program that counts transitions, of which there are more where tasks can be
-    /// preempted in the middle of a tracepoint.
-    pub const fn records(preemptible: bool) -> u32 {
-        if preemptible { 4 } else { 2 }
-    }
-
     /// The record is nothing but counters of 64 bits.
     pub const WORDS: usize = size_of::<Self>() / 8;
 
@@ -151,10 +154,6 @@ impl HostCounters {
         let mut words = words.iter().copied();
         let words = &mut words;
         Self {
-            busy: word(words),
-            scratch: array(words, word),
-            last_namespace: array(words, word),
-            done: array(words, word),
             time_in_state: array(words, histogram),
             unknown_age: array(words, word),
             handshake: array(words, histogram),

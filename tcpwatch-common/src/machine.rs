@@ -171,17 +171,21 @@ pub mod traits {
     pub const SELF_LOOP: u8 = 4;
     /// The socket becomes ESTABLISHED.
     pub const ESTABLISHES: u8 = 8;
-    /// A segment (never a call of the application) makes the transition.
+    /// A segment makes the transition, or a timer: TCP has just read the clock. An end that a segment can make, a call
+    /// can make too.
     pub const BY_SEGMENT: u8 = 16;
     /// The new socket is a listener's child.
     pub const PASSIVE: u8 = 32;
     /// A call of the socket's owner makes the transition, so the running task is the owner.
     pub const BY_OWNER: u8 = 64;
+    /// It is not one of those that nearly every connection makes, or takes more than they do.
+    pub const RARE: u8 = 128;
 }
 
 /// The [`traits`] by [`pair`].
 pub static TRAITS_BY_PAIR: [u8; PAIRS] = {
-    let mut table = [0; PAIRS];
+    // What is no state is rare.
+    let mut table = [traits::RARE; PAIRS];
     let mut from = 1;
     while from <= TcpState::COUNT {
         let mut to = 1;
@@ -212,6 +216,12 @@ const fn traits_of(from: TcpState, to: TcpState) -> u8 {
     };
     if to as u8 == Established as u8 {
         bits |= traits::ESTABLISHES;
+    }
+    // A listener is remembered and forgotten, and a connect that failed is counted for its remote end.
+    let takes_more = matches!((from, to), (Close, Listen) | (Listen | SynSent, Close));
+    let is_self_loop = bits & traits::SELF_LOOP != 0;
+    if takes_more || is_self_loop || CELLS_BY_PAIR[pair(from as usize, to as usize)] == cell::NONE {
+        bits |= traits::RARE;
     }
     bits
 }

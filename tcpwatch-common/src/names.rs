@@ -5,6 +5,8 @@ pub mod program {
     pub const TRANSITION_NESTED: &str = "transition_nested";
     pub const TRANSITION_THIRD: &str = "transition_third";
     pub const TRANSITION_FOURTH: &str = "transition_fourth";
+    /// The rest of the four, which they go on with.
+    pub const TRANSITION_RARE: &str = "transition_rare";
     pub const RETRANSMIT: &str = "retransmit";
     pub const RETRANSMIT_SYNACK: &str = "retransmit_synack";
     pub const RESET_SENT: &str = "reset_sent";
@@ -22,6 +24,8 @@ pub mod program {
     pub const NETS: &str = "nets";
     /// Does nothing; what an attached program costs at the least.
     pub const EMPTY: &str = "empty";
+    /// Only looked into, by a test.
+    pub const BUCKET_OF: &str = "bucket_of";
 }
 
 pub mod map {
@@ -34,6 +38,8 @@ pub mod map {
     pub const OLDER: &str = "OLDER";
     pub const ILLEGAL: &str = "ILLEGAL";
     pub const HOST: &str = "HOST";
+    pub const UNDERWAY: &str = "UNDERWAY";
+    pub const RARE: &str = "RARE";
     pub const TASK_NOTES: &str = "TASK_NOTES";
     pub const RESET_REASONS: &str = "RESET_REASONS";
     pub const LISTENERS: &str = "LISTENERS";

@@ -15,10 +15,26 @@ pub(crate) fn add_shared(counter: Option<&mut u64>, value: u64) {
     }
 }
 
-/// Adds to a counter in this CPU's record, which has one writer at a time.
+/// Adds to a counter that nobody else writes. No reference is made to it, as interrupts write others of its record.
+///
+/// # Safety
+///
+/// The counter is in a live map value, and nobody else writes it.
 #[inline(always)]
-pub(crate) fn add(counter: Option<&mut u64>, value: u64) {
-    if let Some(counter) = counter {
-        *counter = counter.wrapping_add(value);
+pub(crate) unsafe fn add_to(counter: *mut u64, value: u64) {
+    // SAFETY: as the caller says.
+    unsafe { *counter = (*counter).wrapping_add(value) };
+}
+
+/// Like [`add_shared`], where the counter's record has other counters that interrupts write meanwhile.
+///
+/// # Safety
+///
+/// The counter is in a live map value.
+#[inline(always)]
+pub(crate) unsafe fn add_shared_to(counter: *mut u64, value: u64) {
+    // SAFETY: as the caller says; see `add_shared`.
+    unsafe {
+        core::intrinsics::atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, value);
     }
 }

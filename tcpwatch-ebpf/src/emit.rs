@@ -1,5 +1,7 @@
 //! Telling facts one by one: describe, filter, reserve, submit, or count the loss.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid};
 use tcpwatch_common::event::{Control, Event, Kind};
@@ -7,10 +9,11 @@ use tcpwatch_common::host::RingCounters;
 use tcpwatch_common::machine::{VERDICT_BY_PAIR, Verdict, pair};
 use tcpwatch_common::offsets::Field;
 
+use crate::add::add_shared_to;
 use crate::maps::{CONTROL, EVENTS, ring_quarter, salt};
 use crate::namespace::inode_of;
-use crate::programs::add_shared;
 use crate::read::Typed;
+use crate::zero::zeroed;
 
 /// What a program knows of a fact before the socket's details are read.
 pub(crate) struct Fact {
@@ -32,16 +35,19 @@ const AF_INET6: u16 = 10;
 
 /// Tells a fact if a subscriber wants it, or if it is too grave to be only counted.
 #[inline(always)]
-pub(crate) fn emit(ring: &mut RingCounters, socket: Typed, fact: &Fact) {
+pub(crate) fn emit(ring: *mut RingCounters, socket: Typed, fact: &Fact) {
     let Some(control) = CONTROL.get(0) else { return };
-    add_shared(Some(&mut ring.seen), 1);
+    // SAFETY: here and below, counters of a whole record of the map.
+    unsafe { add_shared_to(&raw mut (*ring).seen, 1) };
     let verdict = VERDICT_BY_PAIR[pair(fact.old.into(), fact.new.into())];
     let grave =
         fact.kind == Kind::Gap || (fact.kind == Kind::Transition && verdict == Verdict::Illegal as u8);
-    let mut event = Event::default();
-    describe(&mut event, socket, fact);
-    if !grave && !wanted(control, &event, verdict) {
-        return add_shared(Some(&mut ring.filtered), 1);
+    let mut event = MaybeUninit::<Event>::uninit();
+    // SAFETY: plain integers.
+    let event = unsafe { zeroed(&mut event) };
+    describe(event, socket, fact);
+    if !grave && !wanted(control, event, verdict) {
+        return unsafe { add_shared_to(&raw mut (*ring).filtered, 1) };
     }
     // User space drains the ring on its own tick; only a ring that fills up faster wakes it.
     let flags = if EVENTS.query(u64::from(BPF_RB_AVAIL_DATA)) > ring_quarter() {
@@ -49,8 +55,8 @@ pub(crate) fn emit(ring: &mut RingCounters, socket: Typed, fact: &Fact) {
     } else {
         BPF_RB_NO_WAKEUP
     };
-    if EVENTS.output::<Event>(&event, u64::from(flags)).is_err() {
-        add_shared(Some(&mut ring.lost), 1);
+    if EVENTS.output::<Event>(&*event, u64::from(flags)).is_err() {
+        unsafe { add_shared_to(&raw mut (*ring).lost, 1) };
     }
 }
 

@@ -41,6 +41,10 @@ mod read;
 mod rows;
 #[cfg(target_arch = "bpf")]
 mod table;
+#[cfg(target_arch = "bpf")]
+mod unlearn;
+#[cfg(target_arch = "bpf")]
+mod zero;
 
 /// `cargo check --workspace` builds this crate for the host too.
 #[cfg(not(target_arch = "bpf"))]

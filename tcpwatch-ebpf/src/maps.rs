@@ -4,10 +4,10 @@
 
 use aya_ebpf::btf_maps;
 use aya_ebpf::macros::{btf_map, map};
-use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, Queue, RingBuf};
+use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray, Queue, RingBuf};
 use tcpwatch_common::cell;
 use tcpwatch_common::event::{Census, Control, Namespace};
-use tcpwatch_common::host::{HostCounters, RESET_REASONS as REASONS};
+use tcpwatch_common::host::{HostCounters, RECORDS, RESET_REASONS as REASONS, Underway};
 use tcpwatch_common::listener::Listener;
 use tcpwatch_common::offsets::{self, Offsets};
 use tcpwatch_common::remote;
@@ -55,8 +55,15 @@ pub(crate) static ILLEGAL: HashMap<u64, u64> = HashMap::with_max_entries(1024, 0
 
 /// The host's counters.
 #[map]
-pub(crate) static HOST: PerCpuArray<HostCounters> =
-    PerCpuArray::with_max_entries(HostCounters::records(false), 0);
+pub(crate) static HOST: PerCpuArray<HostCounters> = PerCpuArray::with_max_entries(RECORDS, 0);
+
+/// What the state-change programs are in the midst of on this CPU.
+#[map]
+pub(crate) static UNDERWAY: PerCpuArray<Underway> = PerCpuArray::with_max_entries(1, 0);
+
+/// The program that the state-change programs go on with; put in by the loader.
+#[map]
+pub(crate) static RARE: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
 /// The event that each task is in the midst of, as far as it has been counted; by a number made of the task's. The
 /// loader makes it large where [`PREEMPTIBLE`] is set; elsewhere nobody looks.

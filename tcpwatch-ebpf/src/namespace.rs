@@ -3,33 +3,56 @@
 use core::ptr::{read_volatile, write_volatile};
 
 use tcpwatch_common::cell;
+use tcpwatch_common::host::Underway;
 use tcpwatch_common::offsets::Field;
 
-use crate::maps::ACTIVE;
+use crate::maps::{ACTIVE, NAMESPACES};
 use crate::read::{Typed, has};
 use crate::rows::row_for;
 
-/// The row of the namespace that `socket` lives in; [`cell::OVERFLOW_ROW`] if no row is left. `last` remembers the
-/// answer for the next socket of the same namespace.
+/// The row of the namespace that `socket` lives in; [`cell::OVERFLOW_ROW`] if no row is left.
 #[inline(always)]
-pub(crate) fn row_of(socket: Typed, last: Option<&mut [u64; 2]>) -> u32 {
+pub(crate) fn row_of(socket: Typed) -> u32 {
     if !has(Field::Net) {
         return cell::OVERFLOW_ROW;
     }
     let net = socket.follow(Field::Net);
-    // The cookie is never used again, an inode number is. Kernels before 5.12 make it on demand only: there it
-    // has another type, and the loader passes no offset for it.
-    if !has(Field::NetCookie) {
-        let inode: u32 = net.load(Field::NetInode);
-        return row_for(inode.into(), inode);
+    row_for(key_of(net), net.load(Field::NetInode))
+}
+
+/// The row of the namespace that `socket` lives in, if that has one; `underway` remembers it for the next socket of the
+/// same namespace.
+#[inline(always)]
+pub(crate) fn known_row(socket: Typed, underway: *mut Underway) -> Option<u32> {
+    if !has(Field::Net) {
+        return None;
     }
-    let cookie: u64 = net.load(Field::NetCookie);
-    let Some(last) = last else { return row_for(cookie, net.load(Field::NetInode)) };
-    if last[0] != cookie {
-        last[1] = row_for(cookie, net.load(Field::NetInode)).into();
-        last[0] = cookie;
+    let key = key_of(socket.follow(Field::Net));
+    // SAFETY: a whole record of the map, of which nobody else uses this part meanwhile.
+    let last = unsafe { &raw mut (*underway).last_namespace }.cast::<u64>();
+    // SAFETY: as above.
+    unsafe {
+        // The cookie is never used again, an inode number is.
+        if has(Field::NetCookie) && *last == key {
+            return Some(*last.add(1) as u32 & 0xffff);
+        }
+        // SAFETY: entries are only removed by user space when the namespace is long gone.
+        let row = NAMESPACES.get(key)?.row;
+        *last.add(1) = row.into();
+        *last = key;
+        Some(row)
     }
-    last[1] as u32 & 0xffff
+}
+
+/// What tells the namespace from others. Kernels before 5.12 make the cookie on demand only: there it has another type,
+/// and the loader passes no offset for it.
+#[inline(always)]
+fn key_of(net: Typed) -> u64 {
+    if has(Field::NetCookie) {
+        net.load::<u64>(Field::NetCookie)
+    } else {
+        net.load::<u32>(Field::NetInode).into()
+    }
 }
 
 /// Notes that something happened in the namespace of a row. Whatever it was must be counted before.
@@ -48,7 +71,7 @@ pub(crate) fn touch(row: u32) {
 /// The same for the namespace that `socket` lives in.
 #[inline(never)]
 pub(crate) fn touch_of(socket: Typed) {
-    touch(row_of(socket, None));
+    touch(row_of(socket));
 }
 
 /// The inode number of the socket's namespace, 0 on a kernel without namespaces.

@@ -41,6 +41,13 @@ impl Typed {
         if tcp.is_null() { None } else { Some(Self(tcp.cast::<u8>())) }
     }
 
+    /// The same where the socket is known to be one of TCP: `None` inside is only that this kernel cannot cast. `None`
+    /// outside never happens, and the verifier need not walk on.
+    #[inline(always)]
+    pub(crate) fn sure_tcp(self) -> Option<Option<Self>> {
+        if tcp_cast() == 0 { Some(None) } else { Some(Some(self.tcp()?)) }
+    }
+
     /// Loads a field of a TCP socket; `None` if this kernel lacks it or the cast.
     #[inline(always)]
     pub(crate) fn tcp_field<T: Copy>(self, field: Field) -> Option<T> {

@@ -34,15 +34,34 @@ pub(crate) fn set_of(socket: u64) -> Option<*mut SocketSet> {
 /// Like [`find`], in the socket's set.
 #[inline(always)]
 pub(crate) fn find_in(set: *mut SocketSet, socket: u64, scratch: &mut u64) -> (Option<Place>, Option<Meta>) {
-    let way = launder(way_of(set, socket), scratch);
-    if way & NOT_FOUND == 0 {
-        let place = place(set, way, socket);
-        let meta = place.meta();
-        return (Some(place), meta);
+    search(set, socket, |way| launder(way, scratch))
+}
+
+/// Like [`find`], with a function that makes the verifier forget what it knows of a number.
+#[inline(always)]
+pub(crate) fn find_by(socket: u64, forget: impl FnMut(u64) -> u64) -> (Option<Place>, Option<Meta>) {
+    match set_of(socket) {
+        Some(set) => search(set, socket, forget),
+        None => (None, None),
     }
+}
+
+#[inline(always)]
+fn search(
+    set: *mut SocketSet,
+    socket: u64,
+    mut forget: impl FnMut(u64) -> u64,
+) -> (Option<Place>, Option<Meta>) {
+    let way = forget(way_of(set, socket));
     // A key of 0 is a free way.
-    let way = launder(way_of(set, 0), scratch);
-    (if way & NOT_FOUND == 0 { Some(place(set, way, socket)) } else { None }, None)
+    let way = if way & NOT_FOUND == 0 { way | IS_SOCKET } else { way_of(set, 0) };
+    let way = forget(way);
+    if way & NOT_FOUND != 0 {
+        return (None, None);
+    }
+    let place = place(set, way, socket);
+    let meta = if way & IS_SOCKET != 0 { place.meta() } else { None };
+    (Some(place), meta)
 }
 
 /// Starts to remember `socket` in another place than the one that was found first; false if its set has none.
@@ -90,6 +109,8 @@ fn closed_lately(socket: u64) -> Option<(u32, u8)> {
 /// The bit that is set in the way of a key that is not there. Tested as a bit, so that the compiler does not think
 /// the mask on the way superfluous: the verifier needs it.
 const NOT_FOUND: u64 = WAYS as u64;
+/// The bit that is set in the way of the socket that was looked for.
+const IS_SOCKET: u64 = NOT_FOUND << 1;
 
 /// The way whose key is `key`, or [`NOT_FOUND`].
 #[inline(always)]

@@ -1,79 +1,82 @@
 //! What a transition to CLOSE means: the cause, the mini-sockets it leaves, and what the kernel counts for it.
 
-use tcpwatch_common::cause::{Cause, Ending};
+use tcpwatch_common::cause::{ENDINGS, ending_index, found};
 use tcpwatch_common::cell;
-use tcpwatch_common::event::NO_CAUSE;
-use tcpwatch_common::host::HostCounters;
 use tcpwatch_common::offsets::Field;
 use tcpwatch_common::state::TcpState;
 
 use crate::maps::LISTENERS;
+use crate::programs::record::{Record, counter};
+use crate::programs::remote;
 use crate::programs::transition::{Change, count};
-use crate::programs::{add, remote};
-use crate::read::Typed;
+use crate::read::{Typed, has};
+use crate::unlearn::unlearn;
 
 /// `SOCK_DEAD` and `SOCK_DONE`, the first two socket flags in every kernel.
-const SOCK_DEAD: u64 = 1;
-const SOCK_DONE: u64 = 2;
+const FLAGS: u64 = (found::ORPHAN | found::DONE) as u64;
+
+/// What is counted for an ending.
+#[derive(Clone, Copy)]
+pub(super) struct Ending {
+    pub(super) cause: u8,
+    /// The cell that is counted beside the edge's own, 0 for none.
+    pub(super) cell: usize,
+}
 
 /// Derives the cause and counts it.
 #[inline(always)]
-pub(super) fn end(host: &mut HostCounters, change: &Change, row: u32, owner: u32) -> u8 {
-    let &Change { socket, old, .. } = change;
-    let Some(from) = TcpState::from_kernel(old as u32) else { return NO_CAUSE };
-    let flags: u64 = socket.load(Field::Flags);
-    let mut ending = Ending {
-        error: socket.load::<u32>(Field::Error),
-        done: flags & SOCK_DONE != 0,
-        unread: false,
-        orphan: flags & SOCK_DEAD != 0,
-    };
-    // A negative TCP_LINGER2 forbids the mini-socket: an orphan in FIN_WAIT2 is then closed by force.
-    if matches!(from, TcpState::FinWait2)
-        && socket.tcp_field::<i32>(Field::Linger2).is_some_and(|time| time < 0)
-    {
-        ending.orphan = false;
-    }
-    if ending.may_be_unread(from) {
-        ending.unread = has_unread(socket, ending.done);
-    }
-    match from {
-        TcpState::FinWait2 | TcpState::Closing => {
-            if Cause::is_time_wait(from, ending) {
-                count(row, cell::TIME_WAIT_ENTERED);
-            } else if Cause::is_orphan_fin_wait2(from, ending) {
-                count(row, cell::FIN_WAIT2_ORPHANED);
-            }
+pub(super) fn derive(record: Record, socket: Typed, tcp: Option<Typed>, old: u64) -> Ending {
+    let mut bits = (socket.load::<u64>(Field::Flags) & FLAGS) as u8;
+    if let Some(tcp) = tcp {
+        bits |= unread(tcp, bits);
+        // A negative TCP_LINGER2 forbids the mini-socket.
+        if has(Field::Linger2) {
+            bits |= (tcp.load::<u32>(Field::Linger2) >> 31) as u8 * found::NO_LINGER;
         }
-        TcpState::SynSent if ending.error != 0 => remote::failed(host, socket, owner, ending.error),
-        TcpState::SynSent => {
-            count(row, cell::CONNECT_GIVEN_UP);
-            if socket.tcp_field::<u32>(Field::SegmentsOut) == Some(0) {
-                count(row, cell::CONNECT_NEVER_SENT);
-            }
-            remote::failed(host, socket, owner, 0);
-        }
-        TcpState::SynRecv if ending.error != 0 || ending.orphan => count(row, cell::SYN_RECV_FAILED),
-        TcpState::Listen => {
-            let _ = LISTENERS.remove(socket.identity());
-        }
-        _ => {}
     }
-    let cause = Cause::derive(from, ending) as u8;
-    if let Some(endings) = host.endings.get_mut(from.index()) {
-        add(endings.get_mut((cause & 7) as usize), 1);
+    let bits = unlearn(bits.into()) as u8;
+    let entry = ENDINGS[ending_index(old, socket.load(Field::Error), bits)];
+    let cause = entry & 7;
+    // SAFETY of the index: as in `observe`, 16 states of 8 causes; what is behind the array is part of the record.
+    let state = old.wrapping_sub(1) as usize & 15;
+    record.add(counter!(record, endings), state * 8 + usize::from(cause), 1);
+    Ending { cause, cell: usize::from(entry >> 3) }
+}
+
+/// Counts all that an ending means; the cause.
+#[inline(always)]
+pub(super) fn end(record: Record, change: &Change, row: u32, owner: u32) -> u8 {
+    let &Change { socket, tcp, old, .. } = change;
+    let ending = derive(record, socket, tcp, old);
+    let ending = Ending { cause: unlearn(ending.cause.into()) as u8 & 7, ..ending };
+    if ending.cell != 0 {
+        count(row, ending.cell);
     }
-    cause
+    if old == TcpState::Listen as u64 {
+        let _ = LISTENERS.remove(socket.identity());
+    }
+    if old == TcpState::SynSent as u64 {
+        let error: u32 = socket.load(Field::Error);
+        if error == 0
+            && has(Field::SegmentsOut)
+            && let Some(tcp) = tcp
+            && tcp.load::<u32>(Field::SegmentsOut) == 0
+        {
+            count(row, cell::CONNECT_NEVER_SENT);
+        }
+        remote::failed(record.host, socket, owner, error);
+    }
+    ending.cause
 }
 
 /// Whether data was received that the application never read. At this point the kernel has emptied the queue, but
 /// the sequence numbers still tell; a received FIN takes one.
 #[inline(always)]
-fn has_unread(socket: Typed, done: bool) -> bool {
-    let (Some(next), Some(copied)) =
-        (socket.tcp_field::<u32>(Field::ReceiveNext), socket.tcp_field::<u32>(Field::CopiedSequence))
-    else {
-        return false;
-    };
-    next.wrapping_sub(copied) > u32::from(done)
+fn unread(tcp: Typed, bits: u8) -> u8 {
+    if !has(Field::ReceiveNext) || !has(Field::CopiedSequence) {
+        return 0;
+    }
+    let (next, copied) = (tcp.load::<u32>(Field::ReceiveNext), tcp.load::<u32>(Field::CopiedSequence));
+    let done = u32::from(bits & found::DONE != 0);
+    if next.wrapping_sub(copied) > done { found::UNREAD } else { 0 }
 }

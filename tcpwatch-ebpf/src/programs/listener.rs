@@ -3,6 +3,8 @@
 //! Their queues change with every connection, and no event tells of that; so user space runs [`poll`] for each at
 //! its own tick. Nothing is attached for it.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::helpers::generated::bpf_jiffies64;
@@ -12,12 +14,14 @@ use tcpwatch_common::listener::{GONE, Listener, POLLED, V6_ONLY};
 use tcpwatch_common::offsets::Field;
 use tcpwatch_common::state::TcpState;
 
+use crate::add::add_shared_to;
 use crate::emit;
 use crate::maps::{ANSWERS, HOST, LISTENER_SHARES, LISTENERS, listeners_each, origin};
 use crate::namespace::inode_of;
 use crate::programs::add_shared;
 use crate::read::{Any, Typed};
 use crate::table::{self, launder};
+use crate::zero::zeroed;
 
 const LISTEN: u8 = TcpState::Listen as u8;
 
@@ -57,12 +61,16 @@ pub(crate) fn found(socket: Typed) {
 
 #[inline(never)]
 fn met(socket: Typed, pid: u32, flags: u64) {
-    let mut listener = Listener { address: socket.0 as u64, pid, ..Listener::default() };
+    let mut listener = MaybeUninit::<Listener>::uninit();
+    // SAFETY: plain integers.
+    let listener = unsafe { zeroed(&mut listener) };
+    listener.address = socket.0 as u64;
+    listener.pid = pid;
     listener.netns = inode_of(socket);
     listener.local_port = socket.load(Field::LocalPort);
     let family: u16 = socket.load(Field::Family);
     listener.family = emit::local_address(&mut listener.local, socket, family);
-    match LISTENERS.insert(socket.identity(), listener, flags) {
+    match LISTENERS.insert(socket.identity(), &*listener, flags) {
         Ok(()) | Err(EXISTS) => {}
         Err(_) => untracked(),
     }
@@ -72,7 +80,7 @@ fn met(socket: Typed, pid: u32, flags: u64) {
 fn untracked() {
     if let Some(host) = HOST.get_ptr_mut(0) {
         // SAFETY: the record of this CPU.
-        add_shared(Some(unsafe { &mut (*host).listeners_untracked }), 1);
+        unsafe { add_shared_to(&raw mut (*host).listeners_untracked, 1) };
     }
 }
 

@@ -6,11 +6,14 @@ mod holders;
 mod listener;
 mod nested;
 mod observe;
+mod record;
 mod remote;
 mod reset;
 mod retransmit;
 mod snapshot;
 mod survey;
+mod told;
 mod transition;
+mod usual;
 
-pub(crate) use crate::add::{add, add_shared};
+pub(crate) use crate::add::add_shared;

@@ -1,31 +1,33 @@
-//! Events in the midst of the counting of other events.
+//! Events in the midst of the counting of other events, and the programs that are attached for that.
 //!
 //! A kernel that finds a program running on this CPU skips it: newer ones so protect programs from themselves
 //! (`recursion_misses`). Many transitions are made by tasks while interrupts may run the network stack, so a busy
-//! host loses transitions, in bursts of hundreds. Therefore the same code is attached twice: the first program
-//! counts, and notes what it counted; the second runs right after it for the same event, and counts what was not
+//! host loses transitions, in bursts of hundreds. Therefore a second program is attached: the first
+//! counts, and notes what it counted; the second runs right after it for the same event, and has counted what was not
 //! noted. An event that interrupts the one does not interrupt the other, so one of them always runs.
 //!
 //! Where tasks can be preempted in the middle of a tracepoint (`PREEMPTIBLE`), each of several tasks can be inside
 //! one of the programs. There are two more of them there, and an event is lost only if all four are taken.
 //!
-//! Each program has a record of its own to count in, and the kernel lets it run once at a time on a CPU. Kernels
-//! that do not skip let the first run within itself; then it uses the second's record, as the second has nothing to
-//! count there.
+//! Only the first counts by itself, and only what is [`usual`]: the kernel lets it run once at a time on a CPU, so it has
+//! a record of its own. Whatever else there is to count, each of them leaves to one and the same program, by a tail call:
+//! so the kernel's verifier walks that once. A tail call does not return, and so the note is made before it. It could
+//! only fail if the loader had not put the program in its place, and that is attached later.
+//!
+//! Kernels that do not skip let the first run within itself; then it leaves the event to that program too.
 
 use core::ptr::{read_volatile, write_volatile};
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
-use tcpwatch_common::host::{HostCounters, TASK_NOTES_MASK};
+use tcpwatch_common::host::{TASK_NOTES_MASK, Underway};
 use tcpwatch_common::offsets::Field;
 
-use crate::maps::{HOST, TASK_NOTES, preemptible};
-use crate::programs::add;
-use crate::programs::transition::on_event;
+use crate::maps::{RARE, TASK_NOTES, UNDERWAY, preemptible};
+use crate::programs::record::{Record, counter};
+use crate::programs::usual;
 use crate::read::Typed;
-use crate::table::launder;
 
 /// Spreads the numbers of tasks, which follow each other, over cache lines; being odd, it maps no two to one.
 const SPREAD: u32 = 0x9E37_79B1;
@@ -33,75 +35,78 @@ const SPREAD: u32 = 0x9E37_79B1;
 /// Counts a transition.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub(crate) fn transition(ctx: BtfTracePointContext) -> i32 {
-    let Some(first) = HOST.get_ptr_mut(0) else { return 0 };
-    let busy = busy(first);
-    let record = if busy == 0 { Some(first) } else { HOST.get_ptr_mut(1) };
-    let Some(record) = record else { return 0 };
-    set_busy(first, 1);
-    // SAFETY: a record of this CPU that nobody else writes meanwhile: see above.
-    on_event(unsafe { &mut *record }, &ctx);
-    set_busy(first, busy);
-    note(first, level(&ctx), event_key(&ctx));
+    let Some(underway) = UNDERWAY.get_ptr_mut(0) else { return 0 };
+    let mut is_counted = false;
+    if !is_busy(underway) {
+        set_busy(underway, 1);
+        is_counted = usual::count(underway, &ctx).is_some();
+        set_busy(underway, 0);
+    }
+    note(underway, level(&ctx), event_key(&ctx));
+    if !is_counted {
+        leave(&ctx);
+    }
     0
 }
 
-/// Counts the transitions that [`transition`] missed.
+/// Has the transitions counted that [`transition`] missed.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub(crate) fn transition_nested(ctx: BtfTracePointContext) -> i32 {
-    again(&ctx, 1, preemptible() == 0);
+    again(&ctx, preemptible() == 0);
     0
 }
 
-/// Counts the transitions that both missed. Attached only where tasks can be preempted, as is the next.
+/// Those that both missed. Attached only where tasks can be preempted, as is the next.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub(crate) fn transition_third(ctx: BtfTracePointContext) -> i32 {
-    again(&ctx, 2, false);
+    again(&ctx, false);
     0
 }
 
-/// Counts the transitions that all others missed.
+/// Those that all others missed.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub(crate) fn transition_fourth(ctx: BtfTracePointContext) -> i32 {
-    again(&ctx, 3, true);
+    again(&ctx, true);
     0
 }
 
-/// Counts the event in the `copy`'s own record if no program before it has.
+/// Has the event counted if no program before this one has.
 #[inline(always)]
-fn again(ctx: &BtfTracePointContext, copy: u32, is_last: bool) {
-    let Some(first) = HOST.get_ptr_mut(0) else { return };
+fn again(ctx: &BtfTracePointContext, is_last: bool) {
+    let Some(underway) = UNDERWAY.get_ptr_mut(0) else { return };
     let level = level(ctx);
-    if is_noted(first, level, event_key(ctx)) {
-        if is_last {
-            forget(first, level);
-        }
-        return;
-    }
-    let Some(record) = HOST.get_ptr_mut(copy) else { return };
-    // SAFETY: as above.
-    let record = unsafe { &mut *record };
-    // The verifier is to walk the counting once, and not for each level.
-    let level = Level(launder(level.0, &mut record.scratch[0]) & Level::INTERRUPT.0);
-    add(Some(&mut record.nested), 1);
-    on_event(record, ctx);
+    let is_new = !is_noted(underway, level, event_key(ctx));
     if is_last {
-        forget(first, level);
-    } else {
-        note(first, level, event_key(ctx));
+        forget(underway, level);
+    } else if is_new {
+        note(underway, level, event_key(ctx));
     }
+    if is_new {
+        if let Some(record) = Record::of_others() {
+            record.add(counter!(record, nested), 0, 1);
+        }
+        leave(ctx);
+    }
+}
+
+/// Leaves the event to the program that counts anything. What follows is not run.
+#[inline(always)]
+fn leave(ctx: &BtfTracePointContext) {
+    // SAFETY: nothing is left undone here, and the program takes the same arguments.
+    unsafe { RARE.tail_call(ctx, 0) }
 }
 
 /// Whether this CPU's first program is running: volatile, as whoever interrupts looks at it.
 #[inline(always)]
-fn busy(first: *mut HostCounters) -> u64 {
+fn is_busy(underway: *mut Underway) -> bool {
     // SAFETY: a whole record of the map.
-    unsafe { read_volatile(&raw const (*first).busy) }
+    unsafe { read_volatile(&raw const (*underway).busy) != 0 }
 }
 
 #[inline(always)]
-fn set_busy(first: *mut HostCounters, busy: u64) {
+fn set_busy(underway: *mut Underway, busy: u64) {
     // SAFETY: as above.
-    unsafe { write_volatile(&raw mut (*first).busy, busy) }
+    unsafe { write_volatile(&raw mut (*underway).busy, busy) }
 }
 
 /// What an event can interrupt: a number, so that the verifier need not know which.
@@ -134,8 +139,8 @@ fn event_key(ctx: &BtfTracePointContext) -> u64 {
 
 /// Notes that the event `key` has been counted; 0 forgets it.
 #[inline(always)]
-fn note(first: *mut HostCounters, level: Level, key: u64) {
-    if let Some(place) = place(first, level) {
+fn note(underway: *mut Underway, level: Level, key: u64) {
+    if let Some(place) = place(underway, level) {
         // SAFETY: a word of a map; volatile, as interrupts look at it.
         unsafe { write_volatile(place, key) }
     }
@@ -143,30 +148,30 @@ fn note(first: *mut HostCounters, level: Level, key: u64) {
 
 /// Whether a program before this one has counted the event.
 #[inline(always)]
-fn is_noted(first: *mut HostCounters, level: Level, key: u64) -> bool {
+fn is_noted(underway: *mut Underway, level: Level, key: u64) -> bool {
     // SAFETY: as above.
-    place(first, level).is_some_and(|place| unsafe { read_volatile(place) } == key)
+    place(underway, level).is_some_and(|place| unsafe { read_volatile(place) } == key)
 }
 
 /// Where an event's note is. Interrupts and the task that they interrupt have places of their own, and so has each
 /// task where tasks can be preempted: it may go on with the next program on another CPU.
 #[inline(always)]
-fn place(first: *mut HostCounters, level: Level) -> Option<*mut u64> {
+fn place(underway: *mut Underway, level: Level) -> Option<*mut u64> {
     if preemptible() != 0 && level == Level::TASK {
         let task = (bpf_get_current_pid_tgid() as u32).wrapping_mul(SPREAD);
         return TASK_NOTES.get_ptr_mut(task & TASK_NOTES_MASK);
     }
     // SAFETY: a whole record of the map.
-    Some(unsafe { (&raw mut (*first).done).cast::<u64>().add((level.0 & Level::INTERRUPT.0) as usize) })
+    Some(unsafe { (&raw mut (*underway).done).cast::<u64>().add((level.0 & Level::INTERRUPT.0) as usize) })
 }
 
 /// Forgets the event, and what was left over by one that interrupted a program, so that the last one was skipped for it.
 #[inline(always)]
-fn forget(first: *mut HostCounters, level: Level) {
-    note(first, level, 0);
+fn forget(underway: *mut Underway, level: Level) {
+    note(underway, level, 0);
     // A task that can preempt others may do so in the midst of an interrupt's event.
     if preemptible() == 0 && level == Level::TASK {
         // SAFETY: as above.
-        unsafe { write_volatile(&raw mut (*first).done[Level::INTERRUPT.0 as usize], 0) }
+        unsafe { write_volatile(&raw mut (*underway).done[Level::INTERRUPT.0 as usize], 0) }
     }
 }

@@ -5,17 +5,21 @@
 //!
 //! SYN-ACKs sent again have a map of their own: a flood from many addresses pushes nothing else out.
 
+use core::mem::MaybeUninit;
+
 use tcpwatch_common::failure::ConnectFailure;
 use tcpwatch_common::host::HostCounters;
 use tcpwatch_common::offsets::Field;
 use tcpwatch_common::remote::{COUNTS, Count, Holder, Key};
 use tcpwatch_common::socket::{PASSIVE, ROLE_UNKNOWN};
 
+use crate::add::add_shared_to;
 use crate::emit;
 use crate::maps::{CLIENTS, FOLDED, HOST, REMOTES, SHARES, remotes_most};
 use crate::namespace::inode_of;
 use crate::programs::add_shared;
 use crate::read::Typed;
+use crate::zero::zeroed;
 
 /// Whether the service is on this side. Where it is not known who connected, the lower port is the service.
 #[inline(always)]
@@ -31,9 +35,10 @@ pub(super) fn count(socket: Typed, flags: u8, pid: u32, what: Count) {
 
 /// Counts a connect that failed.
 #[inline(never)]
-pub(super) fn failed(host: &mut HostCounters, socket: Typed, pid: u32, error: u32) {
+pub(super) fn failed(host: *mut HostCounters, socket: Typed, pid: u32, error: u32) {
     let failure = ConnectFailure::from_error(error) as usize;
-    add_shared(host.connect_failures.get_mut(failure), 1);
+    // SAFETY: a whole record of the map, and failures are fewer than 8; what is behind the array is part of the record.
+    unsafe { add_shared_to((&raw mut (*host).connect_failures).cast::<u64>().add(failure & 7), 1) };
     add_to(socket, 0, pid, Count::Failure as usize + failure);
 }
 
@@ -46,11 +51,15 @@ fn add_to(socket: Typed, flags: u8, pid: u32, what: usize) {
     }
     let remote_port = u16::from_be(socket.load(Field::RemotePort));
     let client = is_client(flags, local_port, remote_port);
-    let mut key = Key { netns: inode_of(socket), client: u8::from(client), ..Key::default() };
+    let mut key = MaybeUninit::<Key>::uninit();
+    // SAFETY: plain integers.
+    let key = unsafe { zeroed(&mut key) };
+    key.netns = inode_of(socket);
+    key.client = u8::from(client);
     key.port = if client { local_port } else { remote_port };
     let family: u16 = socket.load(Field::Family);
     emit::remote_address(&mut key.address, socket, family);
-    match REMOTES.get_ptr_mut(key) {
+    match REMOTES.get_ptr_mut(&*key) {
         // SAFETY: a record of the map.
         Some(counts) => unsafe {
             add_shared((*counts).get_mut(what & (COUNTS - 1)), 1);
@@ -58,7 +67,7 @@ fn add_to(socket: Typed, flags: u8, pid: u32, what: usize) {
                 (*counts)[Count::Pid as usize] = pid.into();
             }
         },
-        None => first(socket, &key, pid, what & (COUNTS - 1)),
+        None => first(socket, key, pid, what & (COUNTS - 1)),
     }
 }
 
@@ -69,25 +78,27 @@ fn first(socket: Typed, key: &Key, pid: u32, what: usize) {
     let uid = socket.any().read::<u32>(Field::Uid).unwrap_or(u32::MAX);
     let [holder, user] = Holder::of(key, pid, uid);
     let most = remotes_most();
-    let mut counts = [0u64; COUNTS];
+    let mut counts = MaybeUninit::<[u64; COUNTS]>::uninit();
+    // SAFETY: plain integers.
+    let counts = unsafe { zeroed(&mut counts) };
     counts[what & (COUNTS - 1)] = 1;
     counts[Count::Pid as usize] = pid.into();
     counts[Count::Uid as usize] = uid.into();
     let Some(host) = HOST.get_ptr_mut(0) else { return };
     if has_room(holder, most) && has_room(user, most) {
-        if REMOTES.insert(key, counts, 0).is_ok() {
+        if REMOTES.insert(key, &*counts, 0).is_ok() {
             // SAFETY: the record of this CPU.
-            add_shared(Some(unsafe { &mut (*host).remotes_met }), 1);
+            unsafe { add_shared_to(&raw mut (*host).remotes_met, 1) };
         }
         return;
     }
     // SAFETY: as above.
-    add_shared(Some(unsafe { &mut (*host).remotes_folded }), 1);
-    if let Some(counts) = FOLDED.get_ptr_mut(holder) {
+    unsafe { add_shared_to(&raw mut (*host).remotes_folded, 1) };
+    if let Some(folded) = FOLDED.get_ptr_mut(holder) {
         // SAFETY: a record of the map.
-        unsafe { add_shared((*counts).get_mut(what & (COUNTS - 1)), 1) };
+        unsafe { add_shared((*folded).get_mut(what & (COUNTS - 1)), 1) };
     } else {
-        let _ = FOLDED.insert(holder, counts, 0);
+        let _ = FOLDED.insert(holder, &*counts, 0);
     }
 }
 
@@ -110,19 +121,23 @@ fn has_room(holder: Holder, most: u32) -> bool {
 /// Counts a SYN-ACK sent again, for the client of a request.
 #[inline(always)]
 pub(super) fn synack(listener: Typed, request: Typed) {
-    let mut key = Key { netns: inode_of(listener), client: 1, ..Key::default() };
+    let mut key = MaybeUninit::<Key>::uninit();
+    // SAFETY: plain integers.
+    let key = unsafe { zeroed(&mut key) };
+    key.netns = inode_of(listener);
+    key.client = 1;
     key.port = listener.load(Field::LocalPort);
     // A request shares the common part of a socket.
     let family: u16 = request.load(Field::Family);
     emit::remote_address(&mut key.address, request, family);
-    match CLIENTS.get_ptr_mut(key) {
+    match CLIENTS.get_ptr_mut(&*key) {
         // SAFETY: a record of the map.
         Some(count) => add_shared(Some(unsafe { &mut *count }), 1),
         None => {
-            let is_met = CLIENTS.insert(key, 1, 0).is_ok();
+            let is_met = CLIENTS.insert(&*key, 1, 0).is_ok();
             if is_met && let Some(host) = HOST.get_ptr_mut(0) {
                 // SAFETY: the record of this CPU.
-                add_shared(Some(unsafe { &mut (*host).clients_met }), 1);
+                unsafe { add_shared_to(&raw mut (*host).clients_met, 1) };
             }
         }
     }

@@ -1,20 +1,19 @@
 //! Segments sent again.
 
-use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
-use tcpwatch_common::event::{Kind, UNKNOWN};
-use tcpwatch_common::host::{HostCounters, Retransmit};
+use tcpwatch_common::event::Kind;
+use tcpwatch_common::host::Retransmit;
 use tcpwatch_common::offsets::Field;
 use tcpwatch_common::remote::{Count, cause};
 use tcpwatch_common::state::TcpState;
 
-use crate::emit::{self, Fact};
-use crate::maps::{CONTROL, HOST, retransmit_args};
+use crate::maps::retransmit_args;
 use crate::namespace::touch_of;
-use crate::programs::{add_shared, listener, remote};
+use crate::programs::record::{Record, counter};
+use crate::programs::told::{remembered, tell};
+use crate::programs::{listener, remote};
 use crate::read::Typed;
-use crate::table;
 
 /// SYN, data and FIN segments of full sockets, tail loss probes among them.
 #[btf_tracepoint(function = "tcp_retransmit_skb")]
@@ -29,21 +28,20 @@ pub(crate) fn retransmit(ctx: BtfTracePointContext) -> i32 {
     } else {
         Retransmit::Data
     };
-    count(socket, kind, error);
-    let (owner, flags) = table::recall(socket.identity());
+    let Some(record) = Record::of_others() else { return 0 };
+    record.add(counter!(record, retransmits), kind as usize, 1);
+    let known = remembered(socket);
     match kind {
-        Retransmit::Syn => remote::count(socket, flags, owner, Count::Syn),
+        Retransmit::Syn => remote::count(socket, known.flags, known.owner, Count::Syn),
         Retransmit::Data => {
             let cause = cause(socket.any().read_bits(Field::CongestionState));
-            if let Some(host) = HOST.get_ptr_mut(0) {
-                // SAFETY: the record of this CPU.
-                add_shared(unsafe { (*host).retransmit_causes.get_mut(cause as usize & 3) }, 1);
-            }
-            remote::count(socket, flags, owner, cause);
+            record.add(counter!(record, retransmit_causes), cause as usize & 3, 1);
+            remote::count(socket, known.flags, known.owner, cause);
         }
         Retransmit::SynAck | Retransmit::Failed => {}
     }
     touch_of(socket);
+    tell(record.host, socket, Kind::Retransmit, kind as u8, error, known);
     0
 }
 
@@ -52,42 +50,13 @@ pub(crate) fn retransmit(ctx: BtfTracePointContext) -> i32 {
 pub(crate) fn retransmit_synack(ctx: BtfTracePointContext) -> i32 {
     let socket = Typed(ctx.arg::<*const u8>(0));
     let request = Typed(ctx.arg::<*const u8>(1));
-    count(socket, Retransmit::SynAck, 0);
+    let Some(record) = Record::of_others() else { return 0 };
+    record.add(counter!(record, retransmits), Retransmit::SynAck as usize, 1);
+    tell(record.host, socket, Kind::Retransmit, Retransmit::SynAck as u8, 0, remembered(socket));
     if socket.load::<u8>(Field::State) == TcpState::Listen as u8 {
         listener::synack_again(socket, request.any());
         remote::synack(socket, request);
     }
     touch_of(socket);
     0
-}
-
-#[inline(always)]
-fn count(socket: Typed, kind: Retransmit, error: u32) {
-    let Some(host) = HOST.get_ptr_mut(0) else { return };
-    // SAFETY: the record of this CPU.
-    let host = unsafe { &mut *host };
-    add_shared(host.retransmits.get_mut(kind as usize), 1);
-    if CONTROL.get(0).is_some_and(|control| control.wanted & Kind::Retransmit.bit() != 0) {
-        tell(host, socket, kind, error);
-    }
-}
-
-#[inline(always)]
-fn tell(host: &mut HostCounters, socket: Typed, kind: Retransmit, error: u32) {
-    let state: u8 = socket.load(Field::State);
-    let (owner, flags) = table::recall(socket.identity());
-    let fact = Fact {
-        kind: Kind::Retransmit,
-        // SAFETY: a helper without preconditions.
-        now: unsafe { bpf_ktime_get_ns() },
-        in_state: UNKNOWN,
-        old: state,
-        new: state,
-        what: kind as u8,
-        flags,
-        owner,
-        in_owner: false,
-        detail: error,
-    };
-    emit::emit(&mut host.ring, socket, &fact);
 }

@@ -5,6 +5,7 @@
 //! table and counted once, here or at its first event, whichever comes first.
 
 use core::ffi::c_void;
+use core::mem::MaybeUninit;
 
 use aya_ebpf::helpers::{bpf_ktime_get_ns, generated::bpf_seq_write};
 use tcpwatch_common::event::{CENSUS_SLOTS, FIN_WAIT2_MINIS, Row, UNKNOWN, detail, phase};
@@ -19,6 +20,7 @@ use crate::older;
 use crate::programs::{add_shared, listener};
 use crate::read::{Any, Typed, has};
 use crate::table;
+use crate::zero::zeroed;
 
 /// `struct bpf_iter__tcp`.
 #[repr(C)]
@@ -103,12 +105,15 @@ fn tell(ctx: *mut IterContext, is_brief: bool) -> i32 {
     if socket.is_null() {
         return 0;
     }
-    let mut row = Row { in_state: UNKNOWN, lifetime: UNKNOWN, uid, ..Row::default() };
-    describe(&mut row, Typed(socket), is_brief);
+    let mut row = MaybeUninit::<Row>::uninit();
+    // SAFETY: plain integers.
+    let row = unsafe { zeroed(&mut row) };
+    (row.in_state, row.lifetime, row.uid) = (UNKNOWN, UNKNOWN, uid);
+    describe(row, Typed(socket), is_brief);
     // SAFETY: the kernel's own sequence file and a record on our stack. A full buffer makes the kernel grow it
     // and call us again for the same socket, so the result needs no look.
     unsafe {
-        let _ = bpf_seq_write((*meta).seq.cast(), (&raw const row).cast_mut().cast(), Row::SIZE as u32);
+        let _ = bpf_seq_write((*meta).seq.cast(), (&raw mut *row).cast(), Row::SIZE as u32);
     }
     0
 }
@@ -136,7 +141,7 @@ fn meet(socket: Typed, state: u8) {
         return;
     }
     // What takes long comes first: between the search and the claim, other sockets are claimed by events.
-    let row = row_of(socket, None);
+    let row = row_of(socket);
     // SAFETY: a helper without preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
     let flags = BIRTH_UNKNOWN | SINCE_UNKNOWN | ROLE_UNKNOWN;

@@ -1,13 +1,16 @@
-//! Every change of a TCP socket's state. The programs that run this are in [`nested`](super::nested).
+//! Every change of a TCP socket's state, also the rare ones. [`usual`](super::usual) counts what nearly every connection
+//! does; [`nested`](super::nested) has the programs that are attached, and says when this one is run.
 //!
 //! `inet_sock_set_state` fires before the new state is stored, for every full socket and for TCP, MPTCP, SCTP and
 //! DCCP alike. Request and TIME_WAIT mini-sockets never fire it.
 
+use core::ptr::read_volatile;
+
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
+use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use tcpwatch_common::cell;
 use tcpwatch_common::event::{Control, Kind, NO_CAUSE, UNKNOWN, phase};
-use tcpwatch_common::host::HostCounters;
 use tcpwatch_common::machine::{CELL_BY_PAIR, TRAITS_BY_PAIR, pair, traits};
 use tcpwatch_common::offsets::Field;
 use tcpwatch_common::socket::{BIRTH_UNKNOWN, Meta, PASSIVE, ROLE_UNKNOWN, SINCE_UNKNOWN};
@@ -17,11 +20,13 @@ use crate::emit::{self, Fact};
 use crate::maps::{CELLS, CONTROL, ILLEGAL};
 use crate::namespace::{row_of, touch};
 use crate::older;
-use crate::programs::{add, add_shared, ending, listener, observe};
-use crate::read::Typed;
-use crate::table::{self, Place, launder};
+use crate::programs::record::{Record, counter};
+use crate::programs::{add_shared, ending, listener, observe};
+use crate::read::{Typed, has};
+use crate::table::{self, Place};
+use crate::unlearn::unlearn;
 
-const IPPROTO_TCP: u16 = 6;
+pub(super) const IPPROTO_TCP: u16 = 6;
 const IPPROTO_MPTCP: u16 = 262;
 const CLOSE: u64 = TcpState::Close as u64;
 const LISTEN: u64 = TcpState::Listen as u64;
@@ -29,30 +34,38 @@ const LISTEN: u64 = TcpState::Listen as u64;
 /// A transition sooner after another is taken for part of the same call of the kernel.
 const SAME_CALL_NS: u64 = 20_000;
 
-/// Counts one event in `host`, a record that nobody else writes meanwhile.
-#[inline(always)]
-pub(super) fn on_event(host: &mut HostCounters, ctx: &BtfTracePointContext) {
-    let Some(control) = CONTROL.get(0) else { return };
+/// Counts any transition. Attached to nothing: the state-change programs go on with it. Several events can be in the
+/// midst of it at once on one CPU, so it keeps nothing between two instructions that another could change.
+#[btf_tracepoint(function = "inet_sock_set_state")]
+pub(crate) fn transition_rare(ctx: BtfTracePointContext) -> i32 {
+    let (Some(control), Some(record)) = (CONTROL.get(0), Record::of_others()) else { return 0 };
     if control.phase == phase::IDLE {
-        return;
+        return 0;
     }
     let socket = Typed(ctx.arg::<*const u8>(0));
-    let old = ctx.arg::<u64>(1);
-    let new = ctx.arg::<u64>(2);
-    // Impossible numbers are kept impossible: 0 is no state. Whole registers are compared, so that the verifier
-    // knows the bounds wherever a state is an index.
-    let old = if old <= TcpState::COUNT as u64 { old } else { 0 };
-    let new = if new <= TcpState::COUNT as u64 { new } else { 0 };
+    let (old, new) = states(&ctx);
     match socket.load::<u16>(Field::Protocol) {
-        IPPROTO_TCP => on_transition(host, control, socket, old, new),
-        IPPROTO_MPTCP => add(host.mptcp.get_mut(new.wrapping_sub(1) as usize), 1),
+        IPPROTO_TCP => on_transition(record, control, socket, old, new),
+        IPPROTO_MPTCP => record.add(counter!(record, mptcp), new.wrapping_sub(1) as usize & 15, 1),
         _ => {}
     }
+    0
+}
+
+/// The old and the new state. Impossible numbers are kept impossible: 0 is no state. Whole registers are compared, so that
+/// the verifier knows the bounds wherever a state is an index.
+#[inline(always)]
+pub(super) fn states(ctx: &BtfTracePointContext) -> (u64, u64) {
+    let (old, new) = (ctx.arg::<u64>(1), ctx.arg::<u64>(2));
+    let bounded = |state: u64| if state <= TcpState::COUNT as u64 { state } else { 0 };
+    (bounded(old), bounded(new))
 }
 
 /// One event.
 pub(super) struct Change {
     pub(super) socket: Typed,
+    /// The same socket with the fields of a TCP socket, on kernels that can tell that it is one.
+    pub(super) tcp: Option<Typed>,
     pub(super) old: u64,
     pub(super) new: u64,
     pub(super) traits: u8,
@@ -74,21 +87,23 @@ struct Past {
     owner: u32,
     /// The state it was last seen in, where that is not the event's old state.
     expected: u8,
+    /// When it leaves the old state.
+    now: u64,
 }
 
 impl Past {
     /// The same facts, without what the verifier knows of them on each of the many ways here: from here on it walks
     /// one way.
     #[inline(always)]
-    fn launder(self, scratch: &mut [u64; 3]) -> Self {
-        let [_, in_state, rest] = scratch;
+    fn unlearned(self) -> Self {
         let Self { row, owner, expected, flags, .. } = self;
         let packed =
             u64::from(owner) << 32 | u64::from(row) << 16 | u64::from(expected) << 8 | u64::from(flags);
-        let packed = launder(packed, rest);
+        let packed = unlearn(packed);
         Self {
             row: (packed >> 16) as u32 & 0xffff,
-            in_state: launder(self.in_state, in_state),
+            in_state: unlearn(self.in_state),
+            now: unlearn(self.now),
             flags: packed as u8,
             owner: (packed >> 32) as u32,
             expected: (packed >> 8) as u8,
@@ -97,42 +112,61 @@ impl Past {
 }
 
 #[inline(always)]
-fn on_transition(host: &mut HostCounters, control: &Control, socket: Typed, old: u64, new: u64) {
+fn on_transition(record: Record, control: &Control, socket: Typed, old: u64, new: u64) {
     let pair = pair(old as usize, new as usize);
     let traits = TRAITS_BY_PAIR[pair];
-    let change = Change { socket, old, new, traits, now: now(socket, traits) };
-    let (place, meta) = table::find(socket.identity(), &mut host.scratch[0]);
+    let Some(tcp) = socket.sure_tcp() else { return };
+    // Whoever is told of single facts compares their times: so all are of the same clock.
+    let now = unlearn(if is_told(control) { clock() } else { now(socket, tcp, traits) });
+    let change = Change { socket, tcp, old, new, traits, now };
+    let (place, meta) = table::find_by(socket.identity(), unlearn);
     let past = match (&place, meta) {
-        (Some(place), Some(meta)) if !change.is(traits::BIRTH) => follow(host, &change, place, meta),
-        _ => meet(host, control, &change, place, meta),
+        (Some(place), Some(meta)) if !change.is(traits::BIRTH) => follow(record, &change, place, meta),
+        _ => meet(record, control, &change, place, meta),
     };
-    let past = past.launder(&mut host.scratch);
+    let past = past.unlearned();
     let cell = CELL_BY_PAIR[pair];
     if cell == cell::NONE {
-        illegal(host, past.row, &change);
+        illegal(record, past.row, &change);
     } else {
         count(past.row, cell as usize);
     }
     let cause =
-        if change.is(traits::END) { ending::end(host, &change, past.row, past.owner) } else { NO_CAUSE };
-    if control.wanted != 0 || cell == cell::NONE || past.expected != 0 {
-        tell(host, &change, &past, cause);
+        if change.is(traits::END) { ending::end(record, &change, past.row, past.owner) } else { NO_CAUSE };
+    if is_told(control) || cell == cell::NONE || past.expected != 0 {
+        tell(record, &change, &past, unlearn(cause.into()) as u8);
     }
+}
+
+/// Whether somebody asked for single transitions.
+#[inline(always)]
+pub(super) fn is_told(control: &Control) -> bool {
+    // SAFETY: a plain reference; volatile, so that the verifier need not remember the answer from here to there.
+    unsafe { read_volatile(&raw const control.wanted) & Kind::Transition.bit() != 0 }
+}
+
+#[inline(always)]
+fn clock() -> u64 {
+    // SAFETY: a helper without preconditions.
+    unsafe { bpf_ktime_get_ns() }
 }
 
 /// When the transition happens.
 ///
-/// To read the clock costs more than all the rest of this program. Where a segment made the transition, TCP has
-/// just read it: `tcp_mstamp_refresh()` runs at the start of receive processing.
+/// To read the clock costs more than all the rest of this program. Where a segment or a timer made the transition, TCP
+/// has just read it: `tcp_mstamp_refresh()` runs at the start of processing either. An end can be made by a call as well;
+/// then a task has the socket locked, and TCP's time is that of the last segment. While it has, segments that came
+/// meanwhile are processed too, and so the clock is read for some of them.
 #[inline(always)]
-fn now(socket: Typed, traits: u8) -> u64 {
+pub(super) fn now(socket: Typed, tcp: Option<Typed>, traits: u8) -> u64 {
     if traits & traits::BY_SEGMENT != 0
-        && let Some(now) = socket.tcp_field::<u64>(Field::Clock)
+        && (traits & traits::END == 0 || socket.load::<u32>(Field::LockOwned) == 0)
+        && has(Field::Clock)
+        && let Some(tcp) = tcp
     {
-        return now;
+        return tcp.load(Field::Clock);
     }
-    // SAFETY: a helper without preconditions.
-    unsafe { bpf_ktime_get_ns() }
+    clock()
 }
 
 /// Counts in the namespace's row.
@@ -147,57 +181,72 @@ pub(super) fn count(row: u32, cell: usize) {
 
 /// The row of the socket's namespace; what has none left is counted as folded.
 #[inline(always)]
-fn row(host: &mut HostCounters, socket: Typed) -> u32 {
-    let row = row_of(socket, Some(&mut host.last_namespace));
+fn row(record: Record, socket: Typed) -> u32 {
+    let row = row_of(socket);
     if row == cell::OVERFLOW_ROW {
-        add(Some(&mut host.folded), 1);
+        record.add(counter!(record, folded), 0, 1);
     }
-    row
+    unlearn(row.into()) as u32 & 0xffff
 }
 
 /// A socket that was met before, in a transition that is not its birth.
 #[inline(always)]
-fn follow(host: &mut HostCounters, change: &Change, place: &Place, meta: Meta) -> Past {
-    let &Change { socket, old, new, now, .. } = change;
-    let flags = meta.flags();
-    let mut past = Past { row: meta.row(), in_state: UNKNOWN, flags, owner: place.owner(), expected: 0 };
+fn follow(record: Record, change: &Change, place: &Place, meta: Meta) -> Past {
+    let &Change { socket: _, tcp, old, new, .. } = change;
+    let flags = unlearn(meta.flags().into()) as u8;
+    // TCP's time can be that of the beginning of what made the last transition too, and that one's of the clock.
+    let now = change.now.max(place.since());
+    let (row, owner) = (meta.row(), place.owner());
+    let mut past = Past { row, in_state: UNKNOWN, flags, owner, expected: 0, now };
     if u64::from(meta.state()) != old {
         past.expected = meta.state();
-        add(Some(&mut host.gaps), 1);
+        record.add(counter!(record, gaps), 0, 1);
     } else if flags & SINCE_UNKNOWN == 0 {
-        past.in_state = now.saturating_sub(place.since());
+        past.in_state = now.wrapping_sub(place.since());
     }
+    past.in_state = unlearn(past.in_state);
     if change.is(traits::SELF_LOOP) {
         // It marks that the owner is gone; the socket goes on being in its state.
         return past;
     }
-    observe::state(host, old, past.in_state);
+    left(record, old, past.in_state);
     if change.is(traits::END) {
-        observe::lifetime(host, old, flags, now.saturating_sub(place.birth()));
+        observe::lifetime(record, old, flags, now.saturating_sub(place.birth()));
         place.release();
     } else {
         if change.is(traits::ESTABLISHES) {
-            observe::handshake(host, socket, old, past.in_state);
+            observe::handshake(record, tcp, old, past.in_state);
         }
         place.enter(meta, new, now);
     }
     past
 }
 
+/// Counts that a socket leaves a state, after how long if that is known.
+#[inline(always)]
+fn left(record: Record, old: u64, in_state: u64) {
+    if in_state == UNKNOWN {
+        observe::unknown_state(record, old);
+    } else {
+        observe::state(record, old, in_state);
+    }
+}
+
 /// A socket that is born, or that is older than the programs, or for which there was no room.
 #[inline(always)]
 fn meet(
-    host: &mut HostCounters,
+    record: Record,
     control: &Control,
     change: &Change,
     place: Option<Place>,
     stale: Option<Meta>,
 ) -> Past {
     let &Change { socket, old, new, now, .. } = change;
-    let row = row(host, socket);
+    let row = row(record, socket);
     // Also one that is born now: nobody shall take it for an older one.
     let is_first = control.phase == phase::ADOPTING && older::enter(socket.identity());
-    let mut past = Past { row, in_state: UNKNOWN, flags: 0, owner: 0, expected: 0 };
+    let is_first = unlearn(is_first.into()) != 0;
+    let mut past = Past { row, in_state: UNKNOWN, flags: 0, owner: 0, expected: 0, now };
     if change.is(traits::BIRTH) {
         if change.is(traits::PASSIVE) {
             past.flags = PASSIVE;
@@ -211,7 +260,7 @@ fn meet(
         if let Some(stale) = stale {
             // A socket of this address was closed without our seeing it.
             past.expected = stale.state();
-            add(Some(&mut host.gaps), 1);
+            record.add(counter!(record, gaps), 0, 1);
         }
     } else {
         past.flags = BIRTH_UNKNOWN | ROLE_UNKNOWN;
@@ -219,26 +268,27 @@ fn meet(
             past.flags |= SINCE_UNKNOWN;
         }
         if old != CLOSE {
-            observe::state(host, old, UNKNOWN);
+            observe::unknown_state(record, old);
             if is_first {
                 older::adopt(row, old);
             }
         }
     }
+    let past = past.unlearned();
     if !change.is(traits::END) {
         let met = Meta::new(0, row as u16, new as u8, past.flags);
         match place {
             Some(place) if place.is_still_free() => place.claim(row, new, past.flags, now, past.owner),
             Some(_) if table::claim_again(socket.identity(), met, now, past.owner) => {}
-            _ => add(Some(&mut host.untracked), 1),
+            _ => record.add(counter!(record, untracked), 0, 1),
         }
     }
     past
 }
 
-#[inline(never)]
-fn illegal(host: &mut HostCounters, row: u32, change: &Change) {
-    add(Some(&mut host.illegal), 1);
+#[inline(always)]
+fn illegal(record: Record, row: u32, change: &Change) {
+    record.add(counter!(record, illegal), 0, 1);
     let key = u64::from(row) << 16 | change.old << 8 | change.new;
     match ILLEGAL.get_ptr_mut(key) {
         // SAFETY: a counter of the map.
@@ -251,13 +301,13 @@ fn illegal(host: &mut HostCounters, row: u32, change: &Change) {
 }
 
 /// Tells of this one transition.
-#[inline(never)]
-fn tell(host: &mut HostCounters, change: &Change, past: &Past, cause: u8) {
+#[inline(always)]
+fn tell(record: Record, change: &Change, past: &Past, cause: u8) {
     let socket = change.socket;
     let error: u32 = if change.is(traits::END) { socket.load(Field::Error) } else { 0 };
     let fact = Fact {
         kind: if past.expected == 0 { Kind::Transition } else { Kind::Gap },
-        now: change.now,
+        now: past.now,
         in_state: past.in_state,
         old: change.old as u8,
         new: change.new as u8,
@@ -267,7 +317,8 @@ fn tell(host: &mut HostCounters, change: &Change, past: &Past, cause: u8) {
         in_owner: runs_in_owner(change, error, past.in_state),
         detail: error,
     };
-    emit::emit(&mut host.ring, socket, &fact);
+    // SAFETY: a whole record of the map; nothing is read.
+    emit::emit(unsafe { &raw mut (*record.host).ring }, socket, &fact);
 }
 
 /// Whether the transition was made by a call of the socket's owner. All others happen when a segment or a timer
@@ -278,7 +329,7 @@ fn runs_in_owner(change: &Change, error: u32, in_state: u64) -> bool {
         // A close during the handshake is made up for right after ESTABLISHED, when the last segment comes; and
         // MPTCP closes its subflows from a worker.
         return (in_state > SAME_CALL_NS || change.old != TcpState::Established as u64)
-            && change.socket.tcp_field::<u8>(Field::IsMptcp).unwrap_or(0) & 1 == 0;
+            && !change.tcp.is_some_and(|tcp| has(Field::IsMptcp) && tcp.load::<u8>(Field::IsMptcp) & 1 != 0);
     }
     change.is(traits::END)
         && !change.is(traits::BY_SEGMENT)

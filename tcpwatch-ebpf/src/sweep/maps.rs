@@ -6,7 +6,7 @@ use aya_ebpf::btf_maps;
 use aya_ebpf::macros::{btf_map, map};
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, Queue};
 use tcpwatch_common::event::Namespace;
-use tcpwatch_common::host::HostCounters;
+use tcpwatch_common::host::{HostCounters, RECORDS};
 use tcpwatch_common::listener::Listener;
 use tcpwatch_common::socket::SocketSet;
 use tcpwatch_common::sweep::{Minis, Net, Search, Work};
@@ -31,8 +31,7 @@ pub(crate) static OLDER: btf_maps::ArrayOfMaps<btf_maps::HashMap<u64, u8, 1>, 1>
     btf_maps::ArrayOfMaps::new();
 
 #[map]
-pub(crate) static HOST: PerCpuArray<HostCounters> =
-    PerCpuArray::with_max_entries(HostCounters::records(false), 0);
+pub(crate) static HOST: PerCpuArray<HostCounters> = PerCpuArray::with_max_entries(RECORDS, 0);
 
 #[map]
 pub(crate) static LISTENERS: HashMap<u64, Listener> = HashMap::with_max_entries(64, 0);

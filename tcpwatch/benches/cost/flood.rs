@@ -221,6 +221,7 @@ fn exact(bed: &Bed, time: Duration) -> Result<()> {
             runs: sum.runs + one.runs,
             nanoseconds: sum.nanoseconds + one.nanoseconds,
             missed: None,
+            verified: None,
         })
     };
     let (before, cookies) = (stats(&live), bed.cookies_sent());

@@ -4,9 +4,10 @@
 
 use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
 
+use aya::maps::ProgramArray;
 use aya::programs::{BtfTracePoint, Iter, RawTracePoint};
 use aya::{Btf, Ebpf};
-use tcpwatch_common::names::program;
+use tcpwatch_common::names::{map, program};
 
 use super::load::Stage;
 use super::signals;
@@ -16,6 +17,8 @@ use super::signals;
 pub enum Hook {
     /// At a tracepoint, with typed arguments.
     Tracepoint(&'static str),
+    /// When one at this tracepoint goes on with it, with the same arguments.
+    TailCall(&'static str),
     /// When user space walks all sockets of a namespace, or all files.
     Iterator(&'static str),
     /// When user space calls it.
@@ -26,6 +29,7 @@ impl std::fmt::Display for Hook {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Tracepoint(name) => write!(f, "tracepoint {name}"),
+            Self::TailCall(name) => write!(f, "tail call at tracepoint {name}"),
             Self::Iterator(name) => write!(f, "iterator {name}"),
             Self::Call => f.write_str("called by the daemon"),
         }
@@ -42,10 +46,11 @@ pub struct Program {
 }
 
 /// Every program that the daemon loads on any kernel.
-pub const PROGRAMS: [Program; 12] = [
+pub const PROGRAMS: [Program; 13] = [
     Program { name: program::TRANSITION, hook: Hook::Tracepoint("inet_sock_set_state"), lost: None },
     // After `transition`: programs run in the order in which they are attached.
     Program { name: program::TRANSITION_NESTED, hook: Hook::Tracepoint("inet_sock_set_state"), lost: None },
+    Program { name: program::TRANSITION_RARE, hook: Hook::TailCall("inet_sock_set_state"), lost: None },
     Program {
         name: program::RETRANSMIT,
         hook: Hook::Tracepoint("tcp_retransmit_skb"),
@@ -193,7 +198,7 @@ fn load_now(ebpf: &mut Ebpf, btf: &Btf, program: &Program) -> anyhow::Result<Raw
         .program_mut(program.name)
         .ok_or_else(|| anyhow::anyhow!("the eBPF object has no program {}", program.name))?;
     match program.hook {
-        Hook::Tracepoint(tracepoint) => {
+        Hook::Tracepoint(tracepoint) | Hook::TailCall(tracepoint) => {
             let loaded: &mut BtfTracePoint = loaded.try_into()?;
             loaded.load(tracepoint, btf)?;
             Ok(loaded.fd()?.as_fd().as_raw_fd())
@@ -212,10 +217,24 @@ fn load_now(ebpf: &mut Ebpf, btf: &Btf, program: &Program) -> anyhow::Result<Raw
 }
 
 fn attach(ebpf: &mut Ebpf, program: &Program) -> anyhow::Result<()> {
-    // Iterators are attached anew for each walk.
-    if let (Hook::Tracepoint(_), Some(loaded)) = (program.hook, ebpf.program_mut(program.name)) {
-        let loaded: &mut BtfTracePoint = loaded.try_into()?;
-        loaded.attach()?;
+    match program.hook {
+        Hook::Tracepoint(_) => {
+            if let Some(loaded) = ebpf.program_mut(program.name) {
+                let loaded: &mut BtfTracePoint = loaded.try_into()?;
+                loaded.attach()?;
+            }
+        }
+        Hook::TailCall(_) => {
+            let Some(aya::programs::Program::BtfTracePoint(loaded)) = ebpf.program(program.name) else {
+                return Ok(());
+            };
+            let fd = loaded.fd()?.try_clone()?;
+            let rare =
+                ebpf.map_mut(map::RARE).ok_or_else(|| anyhow::anyhow!("there is no map {}", map::RARE))?;
+            ProgramArray::try_from(rare)?.set(0, &fd, 0)?;
+        }
+        // Iterators are attached anew for each walk.
+        Hook::Iterator(_) | Hook::Call => {}
     }
     Ok(())
 }

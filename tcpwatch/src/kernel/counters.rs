@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray, PerCpuValues, Queue};
 use tcpwatch_common::cell;
 use tcpwatch_common::event::{Census, Namespace};
-use tcpwatch_common::host::{HostCounters, RESET_REASONS};
+use tcpwatch_common::host::{HostCounters, RECORDS, RESET_REASONS};
 use tcpwatch_common::names::map;
 
 use super::active::Active;
@@ -32,7 +32,6 @@ pub struct Counters {
     active: Active,
     illegal: HashMap<MapData, u64, u64>,
     host: PerCpuArray<MapData, Words>,
-    records: u32,
     reset_reasons: PerCpuArray<MapData, u64>,
     census: Array<MapData, Census>,
     free_rows: Queue<MapData, u32>,
@@ -58,7 +57,6 @@ impl Counters {
             active: Active::open(kernel)?,
             illegal: open!(kernel, HashMap, map::ILLEGAL),
             host: open!(kernel, PerCpuArray, map::HOST),
-            records: kernel.records,
             reset_reasons: open!(kernel, PerCpuArray, map::RESET_REASONS),
             census: open!(kernel, Array, map::CENSUS_COUNTS),
             free_rows: open!(kernel, Queue, map::FREE_ROWS),
@@ -134,7 +132,7 @@ impl Counters {
     /// The host's counters, all CPUs together.
     pub fn host(&self) -> Result<Box<HostCounters>, CountersError> {
         let mut sum = vec![0u64; HostCounters::WORDS];
-        for record in 0..self.records {
+        for record in 0..RECORDS {
             let values =
                 self.host.get(&record, 0).map_err(|source| CountersError { name: map::HOST, source })?;
             for cpu in values.iter() {

@@ -15,6 +15,8 @@ pub struct RunStats {
     pub nanoseconds: u64,
     /// Runs skipped because the program was interrupted by its own event. Not told by older kernels, which skip none.
     pub missed: Option<u64>,
+    /// Instructions that the verifier walked before it let the program run. Told since Linux 5.16.
+    pub verified: Option<u64>,
 }
 
 /// Statistics of the program with this descriptor; `None` if the kernel does not tell.
@@ -47,6 +49,7 @@ fn parse(text: &str) -> Option<RunStats> {
         runs: value("run_cnt").unwrap_or(0),
         nanoseconds: value("run_time_ns").unwrap_or(0),
         missed: value("recursion_misses"),
+        verified: value("verified_insns"),
     })
 }
 
@@ -57,8 +60,9 @@ mod tests {
     #[test]
     fn fdinfo_is_understood_and_anything_else_refused() {
         let text = "pos:\t0\nprog_type:\t26\nprog_jited:\t1\nmemlock:\t4096\nprog_id:\t7\nrun_time_ns:\t61\nrun_cnt:\t2\n\
-            recursion_misses:\t3\n";
-        assert_eq!(parse(text), Some(RunStats { id: 7, runs: 2, nanoseconds: 61, missed: Some(3) }));
+            recursion_misses:\t3\nverified_insns:\t9\n";
+        let all = RunStats { id: 7, runs: 2, nanoseconds: 61, missed: Some(3), verified: Some(9) };
+        assert_eq!(parse(text), Some(all));
         assert_eq!(parse("prog_id:\t7\n"), Some(RunStats { id: 7, ..RunStats::default() }));
         assert_eq!(parse("pos:\t0\n"), None);
         assert_eq!(parse("prog_id:\tx\n"), None);

@@ -8,7 +8,7 @@ use aya::maps::{Array, Map, MapError, Queue};
 use aya::{Ebpf, EbpfError, EbpfLoader, include_bytes_aligned};
 use aya_log::EbpfLogger;
 use tcpwatch_common::event::{Control, phase};
-use tcpwatch_common::host::{HostCounters, TASK_NOTES};
+use tcpwatch_common::host::TASK_NOTES;
 use tcpwatch_common::names::{global, map};
 use tcpwatch_common::socket::WAYS;
 
@@ -21,7 +21,7 @@ use super::sweep::{self, Running, Sweep};
 
 pub(super) const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
 
-static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcpwatch-ebpf"));
+pub(super) static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcpwatch-ebpf"));
 
 /// Listeners that the kernel side can hold for each that is watched: what is opened between two ticks has room, and user
 /// space takes out again what is too much.
@@ -110,8 +110,6 @@ pub struct Kernel {
     wanted: Control,
     /// Diagnostics of the programs themselves, if they were asked for.
     logger: Option<EbpfLogger<&'static dyn log::Log>>,
-    /// How many records of the host's counters each CPU has.
-    pub(super) records: u32,
     older: Older,
     sweep: Option<Sweep>,
     has_sweep: bool,
@@ -165,7 +163,6 @@ impl Kernel {
         set_control(&mut control, &wanted)?;
         let reset_reasons = reset_reasons(&types);
         let logger = if options.log { logger(&mut ebpf) } else { None };
-        let records = HostCounters::records(is_preemptible);
         let (listeners, remotes) = (options.listeners, forgetting(options.remotes, cpus()));
         let mut kernel = Self {
             ebpf,
@@ -175,7 +172,6 @@ impl Kernel {
             control,
             wanted,
             logger,
-            records,
             listeners,
             remotes,
             older,
@@ -313,7 +309,6 @@ pub(super) fn load_object(
         .map_max_entries(map::FOLDED, forgetting(1024, cpus))
         .map_max_entries(map::LISTENER_SHARES, forgetting(1024, cpus))
         .map_max_entries(map::CLIENTS, forgetting(options.remotes / 2, cpus))
-        .map_max_entries(map::HOST, HostCounters::records(is_preemptible))
         .map_max_entries(map::TASK_NOTES, notes)
         .map_max_entries(map::EVENTS, options.ring_bytes);
     for map in idle_maps {

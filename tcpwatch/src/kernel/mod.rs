@@ -6,6 +6,8 @@
 mod active;
 mod attach;
 mod bpf;
+#[cfg(test)]
+mod branches;
 mod btf;
 mod calls;
 mod census;

@@ -221,12 +221,11 @@ impl Delta for Pod {
 fields!(ProgramSample { name, id, hook, lost, error, runs, nanoseconds, missed });
 fields!(RingSample { seen, filtered, lost, delivered });
 
-// What is left out are the programs' own notes, which nobody reads.
 fields!(HostCounters {
     time_in_state, unknown_age, handshake, lifetime, endings, retransmits, retransmit_causes,
     connect_failures, listeners_untracked, resets_received, resets_sent, resets_sent_no_socket, mptcp,
     illegal, nested, gaps, untracked, folded, ring,
-} since 3 { unmet, remotes_met, clients_met, remotes_folded } without { busy, scratch, last_namespace, done });
+} since 3 { unmet, remotes_met, clients_met, remotes_folded });
 fields!(Histogram { buckets, sum_ns });
 fields!(RingCounters { seen, filtered, lost });
 

@@ -21,4 +21,5 @@ mod prove;
 mod retire;
 mod scenarios;
 mod transitions;
+mod verified;
 mod watch;

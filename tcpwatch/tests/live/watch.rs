@@ -1,6 +1,7 @@
 //! What tcpwatch tells of one namespace, as short text to compare with.
 
 use crate::support::netns::Netns;
+use crate::support::timeline::Timeline;
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::thread;
@@ -37,6 +38,9 @@ pub struct Watch {
     /// By cookie: the socket's name and its number among all seen.
     sockets: HashMap<String, (&'static str, usize)>,
     born: usize,
+    timeline: Timeline,
+    /// Whether the filter leaves out nothing of the namespace.
+    told_all: bool,
 }
 
 /// What one socket did: its name and its transitions.
@@ -83,6 +87,8 @@ impl Watch {
             strange: Vec::new(),
             sockets: HashMap::new(),
             born: 0,
+            timeline: Timeline::default(),
+            told_all: true,
         }
     }
 
@@ -103,6 +109,8 @@ impl Watch {
     /// From now on tells only of what the filter lets pass, in the same namespace.
     pub fn narrow(&mut self, filter: Filter) {
         self.filter = Filter { netns: self.inode, ..filter };
+        self.timeline.clear();
+        self.told_all = filter == Filter::default();
         let all = Kind::ALL.iter().fold(0, |bits, kind| bits | kind.bit());
         self.kernel.want(all, self.filter).expect("set the filter");
     }
@@ -169,6 +177,16 @@ impl Watch {
     /// sockets at once.
     pub fn transitions(&mut self, enough: impl Fn(&[&View]) -> bool) -> Vec<String> {
         self.take(|view| !is_other(view), enough).iter().map(step).collect()
+    }
+
+    /// How long the socket that makes this transition next had been in the state it leaves. Forgets what comes before.
+    #[track_caller]
+    pub fn lasted(&mut self, from: &str, to: &str) -> Duration {
+        let is_it = |view: &View| (view.from, view.to) == (Some(from), Some(to));
+        let views = self.take(|_| true, |told| told.iter().any(|view| is_it(view)));
+        let found =
+            views.iter().find(|view| is_it(view)).unwrap_or_else(|| panic!("no {from}>{to}: {views:?}"));
+        Duration::from_secs_f64(found.in_state.expect("a known duration"))
     }
 
     /// Waits for so many resets and retransmits, and for no more; in order.
@@ -265,10 +283,14 @@ impl Watch {
         let reset_reasons = self.kernel.reset_reasons();
         let context = Context { boot: SystemTime::UNIX_EPOCH, reset_reasons, process: &process };
         let (told, strange, inode) = (&mut self.told, &mut self.strange, self.inode);
+        let mut timeline = self.told_all.then_some(&mut self.timeline);
         self.ring.drain(usize::MAX, |event| {
             let view = view(event, &context).unwrap_or_else(|| panic!("makes no sense: {event:?}"));
             // The ring may still hold what an earlier test wanted.
             if view.netns == inode {
+                if let Some(timeline) = &mut timeline {
+                    timeline.check(event);
+                }
                 told.push(view);
             } else if view.kind == "gap" || view.verdict == Some("illegal") {
                 // Which is told whatever the filter says.

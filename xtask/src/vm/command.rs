@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::verified::Verified;
 use super::{Outcome, Payload, Target};
 use crate::arch::{self, Arch};
 use crate::project::Project;
@@ -60,7 +61,11 @@ pub fn live(project: &Project, suites: &[String]) -> Result<()> {
     println!("\n{}", table(&outcomes));
     let names: Vec<String> = failed.iter().map(|outcome| outcome.target.to_string()).collect();
     ensure!(names.is_empty(), "the live tests failed on {}", names.join(", "));
-    Ok(())
+    let mut verified = Verified::default();
+    for outcome in &outcomes {
+        verified.read(&String::from_utf8_lossy(&fs::read(&outcome.log).unwrap_or_default()));
+    }
+    verified.check(&project.root, !are_named)
 }
 
 /// Tests of limits and times of tcpwatch, which are the same on every kernel. The oldest and the newest one have to pass them

@@ -17,6 +17,7 @@ mod qemu;
 pub mod systemd;
 mod target;
 mod tools;
+mod verified;
 mod version;
 
 use std::fs::{self, File};

@@ -20,6 +20,7 @@ pub mod pty;
 pub mod screen;
 pub mod sock;
 pub mod states;
+pub mod timeline;
 pub mod tun;
 pub mod withheld;
 pub mod work;

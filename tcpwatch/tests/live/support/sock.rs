@@ -32,6 +32,21 @@ pub fn mptcp_connect(addr: SocketAddr) -> io::Result<TcpStream> {
     Ok(fd.into())
 }
 
+/// A connection as one that was saved elsewhere is restored (`TCP_REPAIR`): no segment is sent.
+pub fn restore(addr: SocketAddr) -> io::Result<TcpStream> {
+    let fd = socket(ipproto::TCP, addr)?;
+    let on = 1i32;
+    // SAFETY: the fd is open and the value is an int that outlives the call.
+    let result = unsafe {
+        libc::setsockopt(fd.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_REPAIR, (&raw const on).cast(), 4)
+    };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    connect(&fd, &addr)?;
+    Ok(fd.into())
+}
+
 /// Connects and sends at once (TCP Fast Open). Data goes into the SYN if the
 /// kernel has a cookie, or needs none (`net.ipv4.tcp_fastopen` bit 0x4).
 pub fn fastopen_connect(addr: SocketAddr, data: &[u8]) -> io::Result<TcpStream> {

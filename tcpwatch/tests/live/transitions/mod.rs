@@ -10,6 +10,7 @@ mod mptcp;
 mod opening;
 mod resets;
 mod retransmits;
+mod times;
 
 use crate::support::netns::Netns;
 use crate::support::peer::Peer;
