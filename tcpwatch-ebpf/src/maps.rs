@@ -159,6 +159,10 @@ static TCP_CAST: u32 = 0;
 #[unsafe(no_mangle)]
 static PREEMPTIBLE: u32 = 0;
 
+/// 0, which the compiler cannot know.
+#[unsafe(no_mangle)]
+static NEVER: u32 = 0;
+
 /// A secret that makes socket ids useless for finding kernel addresses.
 #[unsafe(no_mangle)]
 static SALT: u64 = 0;
@@ -191,6 +195,7 @@ global!(reset_args, u32, RESET_ARGS);
 global!(retransmit_args, u32, RETRANSMIT_ARGS);
 global!(tcp_cast, u32, TCP_CAST);
 global!(preemptible, u32, PREEMPTIBLE);
+global!(never, u32, NEVER);
 global!(salt, u64, SALT);
 global!(remotes_most, u32, REMOTES_MOST);
 global!(listeners_each, u64, LISTENERS_EACH);

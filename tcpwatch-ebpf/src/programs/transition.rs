@@ -17,7 +17,7 @@ use tcpwatch_common::socket::{BIRTH_UNKNOWN, Meta, PASSIVE, ROLE_UNKNOWN, SINCE_
 use tcpwatch_common::state::TcpState;
 
 use crate::emit::{self, Fact};
-use crate::maps::{CELLS, CONTROL, ILLEGAL};
+use crate::maps::{CELLS, CONTROL, ILLEGAL, RARE, never};
 use crate::namespace::{row_of, touch};
 use crate::older;
 use crate::programs::record::{Record, counter};
@@ -38,6 +38,7 @@ const SAME_CALL_NS: u64 = 20_000;
 /// midst of it at once on one CPU, so it keeps nothing between two instructions that another could change.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub(crate) fn transition_rare(ctx: BtfTracePointContext) -> i32 {
+    share_no_stack(&ctx);
     let (Some(control), Some(record)) = (CONTROL.get(0), Record::of_others()) else { return 0 };
     if control.phase == phase::IDLE {
         return 0;
@@ -50,6 +51,18 @@ pub(crate) fn transition_rare(ctx: BtfTracePointContext) -> i32 {
         _ => {}
     }
     0
+}
+
+/// Keeps the kernel from giving this program one stack for each CPU, as it does since 6.13 to programs that it runs once at a
+/// time on a CPU. It takes this one for such a program too, but reached by tail calls several of it can run within each
+/// other: they would write over each other's variables, and so over the kernel's memory. Programs that could make a tail
+/// call are left out of it, whether or not they ever make it.
+#[inline(always)]
+fn share_no_stack(ctx: &BtfTracePointContext) {
+    if never() != 0 {
+        // SAFETY: it is never reached, and the verifier takes it out.
+        unsafe { RARE.tail_call(ctx, 0) }
+    }
 }
 
 /// The old and the new state. Impossible numbers are kept impossible: 0 is no state. Whole registers are compared, so that
