@@ -144,11 +144,11 @@ fn hold_all(bed: &Bed, v6: bool) -> Vec<(u8, End, Peer<'_>, TcpStream)> {
     let each = ENDS.iter().flat_map(|(state, ends)| ends.iter().map(|end| (*state, *end)));
     let held = each.map(|(state, end)| {
         let (peer, stream) = hold(bed, v6, state);
+        // What led there is no matter, and would be taken for the next one's.
+        bed.watch().rest();
         (state, end, peer, stream)
     });
-    let held = held.collect();
-    bed.watch().rest();
-    held
+    held.collect()
 }
 
 /// An active connection in `state`.
