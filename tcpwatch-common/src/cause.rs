@@ -140,7 +140,9 @@ pub static ENDINGS: [u8; ENDING_COUNT] = {
             let mut bits = 0;
             while bits < 16 {
                 let place = ending_place(from, class, bits);
-                table[place] = ending_entry(TcpState::ALL[from - 1], ERRORS[class], bits as u8);
+                #[expect(clippy::cast_possible_truncation, reason = "they are four")]
+                let found = bits as u8;
+                table[place] = ending_entry(TcpState::ALL[from - 1], ERRORS[class], found);
                 bits += 1;
             }
             class += 1;
@@ -166,6 +168,7 @@ pub mod found {
 const ERRORS: [u32; 6] = [0, ECONNREFUSED, ETIMEDOUT, ECONNABORTED, ECONNRESET, u32::MAX];
 
 /// The class of an error by its lowest bits.
+#[expect(clippy::cast_possible_truncation, reason = "there are six classes")]
 static CLASS_BY_ERROR: [u8; 256] = {
     let mut table = [ERRORS.len() as u8 - 1; 256];
     let mut class = 0;
@@ -194,6 +197,7 @@ pub fn ending_index(from: u64, error: u32, found: u8) -> usize {
     ((from & 15) as usize) * 128 + usize::from(class & 7) * 16 + usize::from(found & 15)
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "a row has 32 cells")]
 const fn ending_entry(from: TcpState, error: u32, bits: u8) -> u8 {
     let may_linger = bits & found::NO_LINGER == 0 || !matches!(from, TcpState::FinWait2);
     let mut ending = Ending {
@@ -283,7 +287,7 @@ mod tests {
             }
         }
         let entry = |from, error, bits| ENDINGS[ending_index(from as u64, error, bits)];
-        let expect = |cause: Cause, cell: usize| cause as u8 | (cell as u8) << 3;
+        let expect = |cause: Cause, cell: usize| cause as u8 | u8::try_from(cell).expect("32 cells") << 3;
         assert_eq!(entry(FinWait2, 0, found::ORPHAN), expect(Cause::Closed, cell::FIN_WAIT2_ORPHANED));
         assert_eq!(entry(FinWait2, 0, found::ORPHAN | found::NO_LINGER), expect(Cause::Aborted, 0));
         assert_eq!(entry(FinWait2, 0, found::DONE), expect(Cause::Closed, cell::TIME_WAIT_ENTERED));

@@ -47,6 +47,7 @@ pub(crate) fn emit(ring: *mut RingCounters, socket: Typed, fact: &Fact) {
     let event = unsafe { zeroed(&mut event) };
     describe(event, socket, fact);
     if !grave && !wanted(control, event, verdict) {
+        // SAFETY: as above.
         return unsafe { add_shared_to(&raw mut (*ring).filtered, 1) };
     }
     // User space drains the ring on its own tick; only a ring that fills up faster wakes it.
@@ -56,6 +57,7 @@ pub(crate) fn emit(ring: *mut RingCounters, socket: Typed, fact: &Fact) {
         BPF_RB_NO_WAKEUP
     };
     if EVENTS.output::<Event>(&*event, u64::from(flags)).is_err() {
+        // SAFETY: as above.
         unsafe { add_shared_to(&raw mut (*ring).lost, 1) };
     }
 }

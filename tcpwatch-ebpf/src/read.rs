@@ -43,6 +43,7 @@ impl Typed {
 
     /// The same where the socket is known to be one of TCP: `None` inside is only that this kernel cannot cast. `None`
     /// outside never happens, and the verifier need not walk on.
+    #[expect(clippy::option_option, reason = "both are asked for by `?`, one after the other")]
     #[inline(always)]
     pub(crate) fn sure_tcp(self) -> Option<Option<Self>> {
         if tcp_cast() == 0 { Some(None) } else { Some(Some(self.tcp()?)) }

@@ -124,7 +124,7 @@ async fn no_more(mut feed: Feed) {
     if !feed.next().await && feed.latest().is_none() {
         return;
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 fn bind(address: SocketAddr) -> Result<TcpListener> {

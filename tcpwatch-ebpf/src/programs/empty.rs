@@ -15,5 +15,7 @@ pub(crate) fn empty(_: BtfTracePointContext) -> i32 {
 #[raw_tracepoint]
 pub(crate) fn bucket_of(ctx: RawTracePointContext) -> i32 {
     // SAFETY: every raw tracepoint has an argument.
-    bucket(unsafe { *ctx.as_ptr().cast::<u64>() }) as i32
+    let bucket = bucket(unsafe { *ctx.as_ptr().cast::<u64>() });
+    // The lowest bits, which are all that there are.
+    (bucket as u32).cast_signed()
 }

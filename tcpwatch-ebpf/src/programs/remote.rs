@@ -130,15 +130,13 @@ pub(super) fn synack(listener: Typed, request: Typed) {
     // A request shares the common part of a socket.
     let family: u16 = request.load(Field::Family);
     emit::remote_address(&mut key.address, request, family);
-    match CLIENTS.get_ptr_mut(&*key) {
+    if let Some(count) = CLIENTS.get_ptr_mut(&*key) {
         // SAFETY: a record of the map.
-        Some(count) => add_shared(Some(unsafe { &mut *count }), 1),
-        None => {
-            let is_met = CLIENTS.insert(&*key, 1, 0).is_ok();
-            if is_met && let Some(host) = HOST.get_ptr_mut(0) {
-                // SAFETY: the record of this CPU.
-                unsafe { add_shared_to(&raw mut (*host).clients_met, 1) };
-            }
-        }
+        return add_shared(Some(unsafe { &mut *count }), 1);
+    }
+    let is_met = CLIENTS.insert(&*key, 1, 0).is_ok();
+    if is_met && let Some(host) = HOST.get_ptr_mut(0) {
+        // SAFETY: the record of this CPU.
+        unsafe { add_shared_to(&raw mut (*host).clients_met, 1) };
     }
 }

@@ -22,8 +22,9 @@ const FIRST_INODE: u32 = 0xEFFF_FF00;
 #[raw_tracepoint]
 pub(crate) fn nets(ctx: RawTracePointContext) -> i32 {
     let Some(search) = SEARCH.get_ptr_mut(0) else { return 1 };
-    // SAFETY: one run at a time uses the record; user space passes one argument, and the kernel checks the length.
+    // SAFETY: one run at a time uses the record.
     let search = unsafe { &mut *search };
+    // SAFETY: user space passes one argument, and the kernel checks the length.
     search.room = unsafe { *ctx.as_ptr().cast::<u64>() as u32 };
     // SAFETY: a helper without preconditions.
     let task = unsafe { bpf_get_current_task() };

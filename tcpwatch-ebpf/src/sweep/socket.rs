@@ -122,11 +122,11 @@ fn meet(work: &mut Work, socket: Object, address: u64, state: u8) {
     work.met += 1;
     let row = row(work, socket);
     older::adopt(row, state.into());
-    if !remember(identity, row, state) {
-        if let Some(host) = HOST.get_ptr_mut(0) {
-            // SAFETY: the record of this CPU.
-            add_shared(Some(unsafe { &mut (*host).untracked }), 1);
-        }
+    if !remember(identity, row, state)
+        && let Some(host) = HOST.get_ptr_mut(0)
+    {
+        // SAFETY: the record of this CPU.
+        add_shared(Some(unsafe { &mut (*host).untracked }), 1);
     }
     if state == LISTEN {
         listener(socket, address, identity, work.net);

@@ -17,7 +17,7 @@ impl Log {
             match line {
                 Line::Short(text) => log::warn!("{text}"),
                 Line::Over(what) => {
-                    log::info!("there is room for all {} again", what.name().replace('_', " "))
+                    log::info!("there is room for all {} again", what.name().replace('_', " "));
                 }
             }
         }

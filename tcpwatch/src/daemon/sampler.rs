@@ -36,7 +36,7 @@ impl Sampler {
         let started = Instant::now();
         let rare = RareFacts::default();
         let mut stopped = |stage: Stage| {
-            publisher.doing(format!("{}, {:.0} % done", stage.what, stage.done * 100.0));
+            publisher.doing(format!("{}, {} % done", stage.what, stage.done * 100 / stage.of.max(1)));
             stopping.load(Ordering::Relaxed)
         };
         let Some((mut source, by)) = open(&settings, &rare, &mut stopped)? else { return Ok(()) };

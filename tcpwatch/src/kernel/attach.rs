@@ -160,9 +160,9 @@ pub(super) fn attach_all(
     let more: &[Program] = if is_preemptible { &PREEMPTED } else { &[] };
     let programs = || PROGRAMS.iter().chain(more);
     let mut loaded = Vec::new();
-    for (number, program) in (0_u8..).zip(programs()) {
-        let done = f64::from(number) / programs().count() as f64;
-        if stopped(Stage { what: "loading the eBPF programs", done }) {
+    for (done, program) in programs().enumerate() {
+        let of = programs().count();
+        if stopped(Stage { what: "loading the eBPF programs", done, of }) {
             return None;
         }
         loaded.push(load(ebpf, btf, program));

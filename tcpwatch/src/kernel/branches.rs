@@ -4,7 +4,7 @@ use aya_obj::Object;
 use aya_obj::generated::{BPF_EXIT, BPF_JMP, BPF_JMP32};
 use tcpwatch_common::names::program;
 
-use super::load::OBJECT;
+use super::maps::OBJECT;
 
 /// The jumps among the instructions of a program; to leave it is none.
 fn jumps(name: &str) -> usize {

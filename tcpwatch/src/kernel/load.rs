@@ -1,38 +1,24 @@
 //! Loads the eBPF object: offsets from BTF, sizes from options, programs by the table.
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
-use aya::maps::{Array, Map, MapError, Queue};
-use aya::{Ebpf, EbpfError, EbpfLoader, include_bytes_aligned};
+use aya::maps::{Array, MapError};
+use aya::{Ebpf, EbpfError};
 use aya_log::EbpfLogger;
 use tcpwatch_common::event::{Control, phase};
-use tcpwatch_common::host::TASK_NOTES;
-use tcpwatch_common::names::{global, map};
-use tcpwatch_common::socket::WAYS;
+use tcpwatch_common::names::map;
 
 use super::attach::{self, ProgramStatus};
 use super::btf::{Btf, BtfError};
+use super::maps::{Sizes, cpus, fill_rows, forgetting, is_preemptible, load_object, room, shared};
 use super::object::ConnectionsError;
 use super::offsets::{self, LostField, OffsetError};
 use super::older::Older;
-use super::sweep::{self, Running, Sweep};
+use super::sweep::{Running, Sweep};
 
 pub(super) const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
-
-pub(super) static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcpwatch-ebpf"));
-
-/// Listeners that the kernel side can hold for each that is watched: what is opened between two ticks has room, and user
-/// space takes out again what is too much.
-const LISTENERS_BETWEEN: u32 = 4;
-
-/// Entries of a map that forgets, for each CPU. Such a map gives each CPU some 128 free entries of its own, so that a small
-/// map on a large host would forget what is young.
-const EACH_CPU: u32 = 256;
-
-#[expect(clippy::cast_possible_truncation, reason = "eight")]
-const WAYS_PER_SET: u32 = WAYS as u32;
 
 /// How much the kernel side is to remember.
 #[derive(Clone, Debug)]
@@ -42,7 +28,7 @@ pub struct Options {
     pub sockets: u32,
     /// Network namespaces counted apart.
     pub namespaces: u32,
-    /// Listeners that are watched at each tick; the kernel side has room for [`LISTENERS_BETWEEN`] times as many.
+    /// Listeners that are watched at each tick; the kernel side has room for four times as many.
     pub listeners: u32,
     /// Remotes that are told apart; more on hosts with very many CPUs.
     pub remotes: u32,
@@ -72,11 +58,11 @@ impl Default for Options {
 }
 
 /// How far the start has got.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stage {
     pub what: &'static str,
-    /// From 0 to 1.
-    pub done: f64,
+    pub done: usize,
+    pub of: usize,
 }
 
 /// Why the programs cannot run on this host.
@@ -276,113 +262,9 @@ impl Yardstick {
     }
 }
 
-pub(super) fn load_object(
-    idle_maps: &[&str],
-    options: &Options,
-    types: &Btf,
-    offsets: &tcpwatch_common::offsets::Offsets,
-) -> Result<Ebpf, LoadError> {
-    let Sizes { sets, rows } = Sizes::new(options);
-    let arguments = |tracepoint| u32::try_from(types.tracepoint_args(tracepoint).unwrap_or(0)).unwrap_or(0);
-    let (reset_args, retransmit_args) = (arguments("tcp_send_reset"), arguments("tcp_retransmit_skb"));
-    let (set_mask, quarter) = (sets - 1, u64::from(options.ring_bytes / 4));
-    let tcp_cast = u32::from(types.has_function("bpf_skc_to_tcp_sock"));
-    let is_preemptible = is_preemptible(types);
-    let (preemptible, notes) = (u32::from(is_preemptible), if is_preemptible { TASK_NOTES } else { 1 });
-    let cpus = cpus();
-    let remotes = forgetting(options.remotes, cpus);
-    let listeners = options.listeners.saturating_mul(LISTENERS_BETWEEN);
-    let listeners_each = u64::from(listeners / 2);
-    let salt = salt();
-    let log_level: u8 = if options.log { 0xff } else { 0 };
-    let mut loader = EbpfLoader::new();
-    loader
-        .map_max_entries(map::SOCKETS, sets)
-        .map_max_entries(map::NAMESPACES, options.namespaces)
-        .map_max_entries(map::FREE_ROWS, options.namespaces)
-        .map_max_entries(map::CELLS, rows)
-        .map_max_entries(map::ADOPTED, rows)
-        .map_max_entries(map::ACTIVE, rows)
-        .map_max_entries(map::LISTENERS, listeners)
-        .map_max_entries(map::REMOTES, remotes)
-        .map_max_entries(map::SHARES, remotes)
-        .map_max_entries(map::FOLDED, forgetting(1024, cpus))
-        .map_max_entries(map::LISTENER_SHARES, forgetting(1024, cpus))
-        .map_max_entries(map::CLIENTS, forgetting(options.remotes / 2, cpus))
-        .map_max_entries(map::TASK_NOTES, notes)
-        .map_max_entries(map::EVENTS, options.ring_bytes);
-    for map in idle_maps {
-        loader.map_max_entries(map, 1);
-    }
-    loader
-        .override_global(global::OFFSETS, offsets, true)
-        .override_global(global::SET_MASK, &set_mask, true)
-        .override_global(global::RESET_ARGS, &reset_args, true)
-        .override_global(global::RETRANSMIT_ARGS, &retransmit_args, true)
-        .override_global(global::TCP_CAST, &tcp_cast, true)
-        .override_global(global::PREEMPTIBLE, &preemptible, true)
-        .override_global(global::SALT, &salt, true)
-        .override_global(global::REMOTES_MOST, &remotes, true)
-        .override_global(global::LISTENERS_EACH, &listeners_each, true)
-        .override_global(global::RING_QUARTER, &quarter, true)
-        .override_global("AYA_LOG_LEVEL", &log_level, false)
-        .load(OBJECT)
-        .map_err(|source| LoadError::Maps { source, hint: HINT })
-}
-
-/// Sizes of maps that follow from the options.
-struct Sizes {
-    sets: u32,
-    rows: u32,
-}
-
-impl Sizes {
-    fn new(options: &Options) -> Self {
-        let sets = (options.sockets.next_power_of_two() / WAYS_PER_SET).max(1);
-        // One row more than namespaces: the first counts what has none.
-        Self { sets, rows: options.namespaces.saturating_add(1) }
-    }
-}
-
-/// How many sockets the table has room for, where `open` are open now: sets fill up unevenly, and more may come.
-fn room(most: u32, open: u64) -> u32 {
-    const FEWEST: u32 = 1 << 17;
-    let wanted = u32::try_from(open.saturating_mul(2)).unwrap_or(u32::MAX).max(FEWEST);
-    wanted.checked_next_power_of_two().unwrap_or(most).min(most)
-}
-
-/// The maps that the walk over all namespaces works on, opened once more.
-fn shared(ebpf: &Ebpf) -> Vec<(&'static str, OwnedFd)> {
-    let open = |name: &'static str| {
-        let fd = match ebpf.map(name)? {
-            Map::Array(data) | Map::PerCpuArray(data) | Map::HashMap(data) | Map::Queue(data) => data.fd(),
-            Map::ArrayOfMaps(data) => data.fd(),
-            _ => return None,
-        };
-        Some((name, fd.as_fd().try_clone_to_owned().ok()?))
-    };
-    sweep::SHARED.into_iter().filter_map(open).collect()
-}
-
 /// It has a replacement.
 fn note_no_sweep(error: &ConnectionsError) {
     log::info!("namespaces are walked one by one: {error}");
-}
-
-/// Whether tasks can be preempted in the middle of a tracepoint. Kernels where they can protect tracepoints by SRCU
-/// instead, and wait for its grace periods by this field.
-fn is_preemptible(types: &Btf) -> bool {
-    types.member("tp_transition_snapshot", "srcu_gp").is_ok()
-}
-
-/// Entries of a map that forgets, which should have at least `least`.
-fn forgetting(least: u32, cpus: u32) -> u32 {
-    least.max(EACH_CPU.saturating_mul(cpus))
-}
-
-/// CPUs that there could be.
-fn cpus() -> u32 {
-    aya::util::nr_cpus().ok().and_then(|cpus| u32::try_from(cpus).ok()).unwrap_or(1)
 }
 
 /// Diagnostics are no reason not to run.
@@ -396,23 +278,6 @@ pub(super) fn raise_memlock() {
     if let Err(error) = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None }) {
         log::debug!("cannot raise the memlock limit ({error}); kernels since 5.11 do not need it");
     }
-}
-
-/// A secret of this run.
-fn salt() -> u64 {
-    use std::hash::{BuildHasher as _, RandomState};
-    RandomState::new().hash_one(std::process::id())
-}
-
-/// Puts every row but the overflow row on the list of free ones.
-fn fill_rows(ebpf: &mut Ebpf, namespaces: u32) -> Result<(), LoadError> {
-    let error = |source| LoadError::Map { name: map::FREE_ROWS, source };
-    let queue = ebpf.map_mut(map::FREE_ROWS).ok_or(MapError::InvalidName { name: map::FREE_ROWS.into() });
-    let mut queue: Queue<_, u32> = Queue::try_from(queue.map_err(error)?).map_err(error)?;
-    for row in 1..=namespaces {
-        queue.push(row, 0).map_err(error)?;
-    }
-    Ok(())
 }
 
 type ControlMap = Array<aya::maps::MapData, [u64; 8]>;
@@ -440,16 +305,4 @@ fn reset_reasons(types: &Btf) -> Vec<String> {
         names[value] = name.trim_start_matches("SK_RST_REASON_").to_lowercase();
     }
     names
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn maps_that_forget_have_room_for_the_free_entries_of_every_cpu() {
-        for (cpus, expected) in [(1, 1024), (4, 1024), (8, 2048), (64, 16_384), (u32::MAX, u32::MAX)] {
-            assert_eq!(forgetting(1024, cpus), expected, "{cpus}");
-        }
-    }
 }

@@ -18,6 +18,7 @@ mod fair;
 mod listeners;
 mod load;
 mod mapped;
+mod maps;
 mod object;
 mod offsets;
 mod older;

@@ -24,13 +24,13 @@ const CLIENTS: usize = 256;
 
 /// The maps of remotes, opened once.
 pub struct Remotes {
-    remotes: HashMap<MapData, [u64; KEY_WORDS], [u64; COUNTS]>,
+    entries: HashMap<MapData, [u64; KEY_WORDS], [u64; COUNTS]>,
     clients: HashMap<MapData, [u64; KEY_WORDS], u64>,
     shares: HashMap<MapData, [u32; 3], u64>,
     folded: HashMap<MapData, [u32; 3], [u64; COUNTS]>,
     /// Entries that there is room for.
     most: u32,
-    remotes_seen: Turnover,
+    seen: Turnover,
     clients_seen: Turnover,
 }
 
@@ -51,12 +51,12 @@ impl Remotes {
     /// Takes the maps out of the loaded object.
     pub fn open(kernel: &mut Kernel) -> Result<Self, CountersError> {
         Ok(Self {
-            remotes: open!(kernel, HashMap, map::REMOTES),
+            entries: open!(kernel, HashMap, map::REMOTES),
             clients: open!(kernel, HashMap, map::CLIENTS),
             shares: open!(kernel, HashMap, map::SHARES),
             folded: open!(kernel, HashMap, map::FOLDED),
             most: kernel.remotes,
-            remotes_seen: Turnover::default(),
+            seen: Turnover::default(),
             clients_seen: Turnover::default(),
         })
     }
@@ -65,9 +65,9 @@ impl Remotes {
     /// before.
     pub fn read(&mut self, host: &HostCounters) -> RemotesMet {
         let now = Instant::now();
-        let remotes: Vec<_> = self.remotes.iter().flatten().collect();
+        let remotes: Vec<_> = self.entries.iter().flatten().collect();
         let sums = remotes.iter().map(|(key, counts)| (*key, counted(counts)));
-        let remotes_lost = self.remotes_seen.apply(sums, host.remotes_met, now);
+        let remotes_lost = self.seen.apply(sums, host.remotes_met, now);
         self.make_room(&remotes, now);
         let mut clients: Vec<_> = self.clients.iter().flatten().collect();
         let clients_lost = self.clients_seen.apply(clients.iter().copied(), host.clients_met, now);
@@ -94,8 +94,8 @@ impl Remotes {
         for (key, counts) in remotes {
             let both = holders(key, counts);
             let is_full = both.iter().any(|one| held.get(one).is_some_and(|has| *has >= one.most(self.most)));
-            if is_full && self.remotes_seen.is_idle(key, now) && self.remotes.remove(key).is_ok() {
-                self.remotes_seen.forget(key);
+            if is_full && self.seen.is_idle(key, now) && self.entries.remove(key).is_ok() {
+                self.seen.forget(key);
                 for holder in both {
                     held.entry(holder).and_modify(|has| *has -= 1);
                 }

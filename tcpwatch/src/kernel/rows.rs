@@ -16,7 +16,8 @@ use tcpwatch_common::names::{map, program};
 use super::attach;
 use super::btf::Btf;
 use super::census::CensusError;
-use super::load::{BTF_PATH, HINT, LoadError, Options, load_object, raise_memlock};
+use super::load::{BTF_PATH, HINT, LoadError, Options, raise_memlock};
+use super::maps::load_object;
 use super::offsets;
 
 /// Maps that listing has no use for, so that they take no room.

@@ -72,8 +72,8 @@ impl Swept {
 
 /// The programs, and what they count.
 pub struct Sweep {
-    sweep: OwnedFd,
-    nets: OwnedFd,
+    walk: OwnedFd,
+    list: OwnedFd,
     work: Mapped<Work>,
     minis: Mapped<Minis>,
     search: Mapped<Search>,
@@ -115,19 +115,20 @@ impl Sweep {
             (global::ORIGIN, &origin[..]),
             (global::LISTEN_STRIDE, &stride[..]),
         ];
-        let [sweep, nets] = object.load([program::SWEEP, program::NETS], types, &fields, &globals, false)?;
-        Ok(Self { sweep, nets, work, minis, search, found, room, pass: 0 })
+        let [walk, list] = object.load([program::SWEEP, program::NETS], types, &fields, &globals, false)?;
+        Ok(Self { walk, list, work, minis, search, found, room, pass: 0 })
     }
 
     /// Every network namespace of the host; `None` if there are more than there is room for.
     pub fn nets(&mut self) -> Result<Option<Vec<Net>>, ConnectionsError> {
-        bpf::run(self.nets.as_fd(), &[self.room.into()]).map_err(refused("run a program"))?;
+        bpf::run(self.list.as_fd(), &[self.room.into()]).map_err(refused("run a program"))?;
         let search = self.search.record(0).ok_or(ConnectionsError::NoTable)?;
         // SAFETY: in memory to which programs write only when we run them; so below.
         let search = unsafe { search.read_volatile() };
         let found = self.found.records().take(search.found as usize);
-        let found = found.map(|net| unsafe { net.read_volatile() }).collect();
-        Ok((search.is_whole != 0).then_some(found))
+        // SAFETY: as above.
+        let read = |net: std::ptr::NonNull<Net>| unsafe { net.read_volatile() };
+        Ok((search.is_whole != 0).then_some(found.map(read).collect()))
     }
 
     /// Begins to count mini-sockets anew. Every table is walked once for each pass.
@@ -136,13 +137,13 @@ impl Sweep {
     }
 
     /// Walks the connections of the table that is kept at `hash` (see [`Net::hash`]) and counts mini-sockets. With `meet`,
-    /// whole ones are met as well. `pause` is called now and then with the part that is done; if it says so, the walk is
+    /// whole ones are met as well. `pause` is called now and then with the chains that are done and all; if it says so, the walk is
     /// given up.
     pub fn connections(
         &mut self,
         hash: u64,
         meet: bool,
-        pause: &mut dyn FnMut(f64) -> bool,
+        pause: &mut dyn FnMut(u32, u32) -> bool,
     ) -> Result<Swept, ConnectionsError> {
         self.walk(hash, task::COUNT | if meet { task::MEET } else { 0 }, pause)
     }
@@ -151,7 +152,7 @@ impl Sweep {
     pub fn listeners(
         &mut self,
         hash: u64,
-        pause: &mut dyn FnMut(f64) -> bool,
+        pause: &mut dyn FnMut(u32, u32) -> bool,
     ) -> Result<Swept, ConnectionsError> {
         self.walk(hash, task::LISTENERS | task::MEET, pause)
     }
@@ -168,7 +169,7 @@ impl Sweep {
         &mut self,
         hash: u64,
         what: u64,
-        pause: &mut dyn FnMut(f64) -> bool,
+        pause: &mut dyn FnMut(u32, u32) -> bool,
     ) -> Result<Swept, ConnectionsError> {
         let mut swept = Swept::default();
         let (mut chain, mut stuck) = (0, 0);
@@ -187,7 +188,7 @@ impl Sweep {
                 return Err(ConnectionsError::Stuck { chain });
             }
             chain = next;
-            if pause(f64::from(chain) / f64::from(chains)) {
+            if pause(chain, chains) {
                 return Err(ConnectionsError::Stopped);
             }
         }
@@ -196,7 +197,7 @@ impl Sweep {
     fn run(&mut self, hash: u64, chain: u32, what: u64) -> Result<&Work, ConnectionsError> {
         let end = chain.saturating_add(STRETCH);
         let arguments = [chain.into(), end.into(), what, self.pass.into(), hash];
-        bpf::run(self.sweep.as_fd(), &arguments).map_err(refused("run a program"))?;
+        bpf::run(self.walk.as_fd(), &arguments).map_err(refused("run a program"))?;
         let work = self.work.record(0).ok_or(ConnectionsError::NoTable)?;
         // SAFETY: as above.
         Ok(unsafe { work.as_ref() })

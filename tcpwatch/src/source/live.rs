@@ -271,7 +271,9 @@ impl Source for Live {
         let mut host = self.counters.host()?;
         host.nested = self.lost.recovered(missed(&programs), host.nested);
         if host.unmet > 0 {
-            namespaces.iter_mut().for_each(|namespace| namespace.is_complete = false);
+            for namespace in &mut namespaces {
+                namespace.is_complete = false;
+            }
             problems.push(unmet(host.unmet));
         }
         let ungrouped = ungrouped(&namespaces).unwrap_or(0);

@@ -103,13 +103,13 @@ mod tests {
     #[test]
     fn only_empty_and_quiet_namespaces_are_retired() {
         let now = Instant::now();
-        let mut retired = Retired::new(8, Duration::from_secs(60));
+        let mut retired = Retired::new(8, Duration::from_mins(1));
         for second in [0, 59] {
             let now = now + Duration::from_secs(second);
             assert!(!retired.is_due(&gone(1, 2, 1), 2, now), "a listener is left");
             assert!(!retired.is_due(&gone(2, 2, 2), 2, now), "not yet");
         }
-        let later = now + Duration::from_secs(60);
+        let later = now + Duration::from_mins(1);
         assert!(!retired.is_due(&gone(1, 2, 1), 2, later), "a listener is left");
         assert!(retired.is_due(&gone(2, 2, 2), 2, later));
         assert!(!retired.is_due(&gone(2, 3, 3), 2, later), "something has happened");
@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn rows_that_get_scarce_are_given_up_sooner() {
         let now = Instant::now();
-        let mut retired = Retired::new(8, Duration::from_secs(60));
+        let mut retired = Retired::new(8, Duration::from_mins(1));
         assert!(!retired.is_due(&gone(2, 2, 2), 7, now), "events may still be under way");
         assert!(!retired.is_due(&gone(2, 2, 2), 6, now + SCARCE), "there is room");
         assert!(retired.is_due(&gone(2, 2, 2), 7, now + SCARCE));

@@ -64,7 +64,7 @@ impl Verified {
 
     fn table(&self) -> String {
         let mut text = format!("| program | {} |\n", self.kernels.join(" | "));
-        text += &format!("|---|{}\n", "---|".repeat(self.kernels.len()));
+        text.extend(["|---|", &"---|".repeat(self.kernels.len()), "\n"]);
         for (program, by_kernel) in &self.programs {
             let cell = |kernel: &String| match by_kernel.get(kernel) {
                 Some(Some(instructions)) => instructions.to_string(),

@@ -89,7 +89,7 @@ impl Live {
         let handles = self.namespaces.all().to_vec();
         let mut met = BTreeSet::new();
         for (number, handle) in handles.iter().enumerate() {
-            if stopped(meeting(number as f64 / handles.len() as f64)) {
+            if stopped(meeting(number, handles.len())) {
                 return Err(LoadError::Stopped.into());
             }
             match self.walk_one(handle) {
@@ -126,8 +126,8 @@ impl Live {
     }
 }
 
-fn meeting(done: f64) -> Stage {
-    Stage { what: "counting the sockets that were there before", done }
+fn meeting(done: usize, of: usize) -> Stage {
+    Stage { what: "counting the sockets that were there before", done, of }
 }
 
 /// Walks every table of connections that a namespace uses, and every table of listeners.
@@ -136,8 +136,10 @@ fn sweep_all(sweep: &mut Sweep, stopped: &mut dyn FnMut(Stage) -> bool) -> Resul
     let tables: BTreeSet<u64> = nets.iter().map(|net| net.hash).collect();
     sweep.begin();
     for (number, hash) in tables.iter().enumerate() {
-        let (number, count) = (number as f64, tables.len() as f64);
-        let mut pause = |done| stopped(meeting((number + done) / count));
+        let mut pause = |done: u32, of: u32| {
+            let (done, of) = (done as usize, of as usize);
+            stopped(meeting(number * of + done, tables.len() * of))
+        };
         let hash = *hash;
         let listeners = sweep.listeners(hash, &mut pause)?;
         let connections = sweep.connections(hash, true, &mut pause)?;

@@ -74,7 +74,7 @@ fn pass(sweep: &mut Sweep, hashes: &BTreeSet<u64>) -> Result<(), ConnectionsErro
         sweep.begin();
         let mut strayed = 0;
         for hash in hashes {
-            strayed += sweep.connections(*hash, false, &mut |_| false)?.strayed;
+            strayed += sweep.connections(*hash, false, &mut |_, _| false)?.strayed;
         }
         if strayed == 0 {
             break;
