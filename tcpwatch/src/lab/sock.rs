@@ -85,7 +85,7 @@ pub fn linger_zero(fd: impl AsFd) -> io::Result<()> {
 }
 
 /// Destroys a socket by its addresses, as `ss -K` does. Any state will do,
-/// but 5.10 does not support `TIME_WAIT` and orphan `FIN_WAIT2`. For a listener give a `remote` of 0.0.0.0:0 or [::]:0.
+/// but 5.10 does not support `TIME_WAIT` and orphan `FIN_WAIT2`. For a listener give a `remote` of `0.0.0.0:0` or `[::]:0`.
 /// A v4 connection of a dual-stack server is found by its IPv4 addresses.
 pub fn destroy(local: SocketAddr, remote: SocketAddr) -> io::Result<()> {
     const SOCK_DESTROY: u16 = 21;
