@@ -128,7 +128,8 @@ impl Past {
 fn on_transition(record: Record, control: &Control, socket: Typed, old: u64, new: u64) {
     let pair = pair(old as usize, new as usize);
     let traits = TRAITS_BY_PAIR[pair];
-    let Some(tcp) = socket.sure_tcp() else { return };
+    // The kernel takes every socket of TCP for one; if it did not, the next transition would be a gap too.
+    let Some(tcp) = socket.sure_tcp() else { return record.add(counter!(record, gaps), 0, 1) };
     // Whoever is told of single facts compares their times: so all are of the same clock.
     let now = unlearn(if is_told(control) { clock() } else { now(socket, tcp, traits) });
     let change = Change { socket, tcp, old, new, traits, now };
@@ -208,14 +209,15 @@ fn follow(record: Record, change: &Change, place: &Place, meta: Meta) -> Past {
     let &Change { socket: _, tcp, old, new, .. } = change;
     let flags = unlearn(meta.flags().into()) as u8;
     // TCP's time can be that of the beginning of what made the last transition too, and that one's of the clock.
-    let now = change.now.max(place.since());
+    let since = place.since();
+    let now = change.now.max(since);
     let (row, owner) = (meta.row(), place.owner());
     let mut past = Past { row, in_state: UNKNOWN, flags, owner, expected: 0, now };
     if u64::from(meta.state()) != old {
         past.expected = meta.state();
         record.add(counter!(record, gaps), 0, 1);
     } else if flags & SINCE_UNKNOWN == 0 {
-        past.in_state = now.wrapping_sub(place.since());
+        past.in_state = now.wrapping_sub(since);
     }
     past.in_state = unlearn(past.in_state);
     if change.is(traits::SELF_LOOP) {
