@@ -52,8 +52,8 @@ pub(super) struct RunArgs {
     /// Print the configuration with a comment for each option, and end.
     #[arg(long)]
     print_config: bool,
-    /// Sockets whose age and owner are remembered at once (about 40 bytes of kernel memory each). More are counted
-    /// exactly, but are of unknown age.
+    /// The most sockets whose age and owner are remembered at once. There is room for twice as many as are open at the
+    /// start (80 bytes of kernel memory for each), up to this. More are counted exactly, but are of unknown age.
     #[arg(long, value_name = "N", default_value_t = Options::default().sockets,
           value_parser = clap::value_parser!(u32).range(64..=1 << 26))]
     max_tracked: u32,
