@@ -82,7 +82,7 @@ fn tests(guest: &str, only: &[&str], left_out: &[&str], facts: &[&str]) -> Strin
     let skip = |names: &[&str]| names.iter().flat_map(|name| [" --skip ", name]).collect::<String>();
     format!(
         "{guest} --test-threads=1{}{} && {guest} --test-threads=3 {}{}",
-        only.iter().map(|name| format!(" {name}")).collect::<String>(),
+        only.iter().flat_map(|name| [" ", name]).collect::<String>(),
         skip(&[&["facts::", "scenarios::"], left_out].concat()),
         facts.join(" "),
         skip(&["facts::floods", "facts::ends"]),
