@@ -7,21 +7,22 @@ use std::io::Write as _;
 use tcpwatch::kernel::{Kernel, Options, run_stats};
 use tcpwatch_common::names::program;
 
-/// The most that the verifier may walk of each program, on any kernel.
+/// The most that the verifier may walk of each program, on any kernel: Linux 6.1 walks up to three times as much as newer
+/// ones.
 const BUDGETS: [(&str, u64); 15] = [
     (program::TRANSITION, 6_000),
     (program::TRANSITION_NESTED, 500),
     (program::TRANSITION_THIRD, 500),
     (program::TRANSITION_FOURTH, 500),
     (program::TRANSITION_RARE, 50_000),
-    (program::RETRANSMIT, 10_000),
-    (program::RETRANSMIT_SYNACK, 4_000),
-    (program::RESET_SENT, 4_000),
-    (program::RESET_RECEIVED, 4_000),
-    (program::CENSUS, 5_000),
-    (program::ROWS, 7_000),
+    (program::RETRANSMIT, 20_000),
+    (program::RETRANSMIT_SYNACK, 6_000),
+    (program::RESET_SENT, 8_000),
+    (program::RESET_RECEIVED, 8_000),
+    (program::CENSUS, 8_000),
+    (program::ROWS, 10_000),
     (program::BRIEF, 2_000),
-    (program::SURVEY, 30_000),
+    (program::SURVEY, 45_000),
     (program::HOLDERS, 2_000),
     (program::POLL, 2_000),
 ];
@@ -33,7 +34,7 @@ fn the_verifier_walks_no_more_than_it_may() {
     let options = Options { sockets: 1 << 10, namespaces: 8, adopt: false, ..Options::default() };
     let kernel = Kernel::open(&options).expect("load the programs");
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
-    let mut sum = 0;
+    let (mut sum, mut over) = (0, Vec::new());
     for status in kernel.programs() {
         let Some(stats) = status.fd.and_then(run_stats) else { continue };
         let told = stats.verified.map_or_else(|| "unknown".to_owned(), |verified| verified.to_string());
@@ -42,8 +43,11 @@ fn the_verifier_walks_no_more_than_it_may() {
         let Some(verified) = stats.verified else { continue };
         let budget = BUDGETS.iter().find(|(name, _)| *name == status.name);
         let (_, budget) = budget.unwrap_or_else(|| panic!("{} has no budget", status.name));
-        assert!(verified <= *budget, "{}: {verified} instructions, at most {budget}", status.name);
+        if verified > *budget {
+            over.push(format!("{}: {verified} instructions, at most {budget}", status.name));
+        }
         sum += verified;
     }
+    assert!(over.is_empty(), "{over:#?}");
     assert!(sum <= ALL, "all programs: {sum} instructions, at most {ALL}");
 }
