@@ -17,17 +17,17 @@ const BUDGETS: [(&str, u64); 15] = [
     (program::TRANSITION_RARE, 50_000),
     (program::RETRANSMIT, 20_000),
     (program::RETRANSMIT_SYNACK, 6_000),
-    (program::RESET_SENT, 8_000),
-    (program::RESET_RECEIVED, 8_000),
+    (program::RESET_SENT, 12_000),
+    (program::RESET_RECEIVED, 12_000),
     (program::CENSUS, 8_000),
-    (program::ROWS, 10_000),
+    (program::ROWS, 13_000),
     (program::BRIEF, 2_000),
-    (program::SURVEY, 45_000),
+    (program::SURVEY, 90_000),
     (program::HOLDERS, 2_000),
     (program::POLL, 2_000),
 ];
-/// The most that it may walk of all together.
-const ALL: u64 = 120_000;
+/// The most that it may walk of all together. Newer kernels walk less than 80,000; on 6.1 `survey` alone is 74,000.
+const ALL: u64 = 190_000;
 
 #[test]
 fn the_verifier_walks_no_more_than_it_may() {
