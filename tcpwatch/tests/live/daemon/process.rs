@@ -1,5 +1,7 @@
 //! The built binary, run as its user runs it.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -76,6 +78,8 @@ pub struct Running {
     stdout: Receiver<Vec<u8>>,
     /// Lines of the log, as they come.
     stderr: Receiver<String>,
+    /// Lines that came before it was ready: they are looked at again.
+    early: RefCell<VecDeque<String>>,
 }
 
 impl Running {
@@ -100,7 +104,7 @@ impl Running {
                 let _ = lines.send(line);
             }
         });
-        Self { child, stdout, stderr }
+        Self { child, stdout, stderr, early: RefCell::default() }
     }
 
     pub fn pid(&self) -> u32 {
@@ -113,28 +117,45 @@ impl Running {
 
     /// The next line of the log that contains `text`.
     pub fn log_line(&self, text: &str) -> String {
+        self.log_up_to(text).pop().expect("the line itself is the last")
+    }
+
+    /// Like [`Self::log_line`], but the lines before it can still be asked for: parts that start at the same time log in any
+    /// order.
+    fn log_line_of_many(&self, text: &str) -> String {
+        let mut lines = self.log_up_to(text);
+        let line = lines.pop().expect("the line itself is the last");
+        self.early.borrow_mut().extend(lines);
+        line
+    }
+
+    /// The lines up to the next one that contains `text`, which is the last.
+    fn log_up_to(&self, text: &str) -> Vec<String> {
         let deadline = Instant::now() + PATIENCE;
-        let mut seen = String::new();
+        let mut seen = Vec::new();
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.stderr.recv_timeout(left) {
-                Ok(line) if line.contains(text) => return line,
-                Ok(line) => seen = seen + &line + "\n",
-                Err(error) => panic!("no {text:?} in the log ({error}):\n{seen}"),
+            let early = self.early.borrow_mut().pop_front();
+            let next = || self.stderr.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+            match early.map_or_else(next, Ok) {
+                Ok(line) => seen.push(line),
+                Err(error) => panic!("no {text:?} in the log ({error}):\n{}", seen.join("\n")),
+            }
+            if seen.last().is_some_and(|line| line.contains(text)) {
+                return seen;
             }
         }
     }
 
     /// Lines of the log that nobody has taken yet.
     pub fn log_so_far(&self) -> Vec<String> {
-        self.stderr.try_iter().collect()
+        self.early.borrow_mut().drain(..).chain(self.stderr.try_iter()).collect()
     }
 
     /// Ends by itself; what it printed.
     pub fn finish(mut self) -> Output {
         let status = self.wait();
         let stdout = self.stdout.recv_timeout(PATIENCE).expect("standard output ends with the child");
-        let stderr: Vec<String> = self.stderr.iter().collect();
+        let stderr: Vec<String> = self.early.take().into_iter().chain(self.stderr.iter()).collect();
         Output { status, stdout, stderr: stderr.join("\n").into_bytes() }
     }
 
@@ -182,7 +203,7 @@ impl Daemon {
 
     /// Waits until it answers.
     pub fn ready(running: Running) -> Self {
-        let line = running.log_line("listening on http://");
+        let line = running.log_line_of_many("listening on http://");
         let (_, address) = line.rsplit_once("http://").expect("an address");
         let daemon = Self { running, address: address.trim().parse().expect("an address") };
         wait_for("/readyz", || (daemon.get("/readyz").0 == 200).then_some(()));
