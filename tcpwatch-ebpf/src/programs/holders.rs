@@ -9,6 +9,7 @@ use tcpwatch_common::socket::PASS_BITS;
 use crate::maps::{ANSWERS, SURVEY_REQUEST, origin};
 use crate::read::{Any, Typed};
 use crate::table::{self, launder};
+use crate::unlearn::unlearn;
 
 /// `struct bpf_iter__task_file`.
 #[repr(C)]
@@ -51,8 +52,7 @@ fn holders(ctx: *mut IterContext) -> i32 {
     let identity = sock.wrapping_sub(launder(origin(), unsafe { &mut (*answers)[1] }));
     let pid: u32 = Typed(task).load(Field::TaskGroup);
     let pass = SURVEY_REQUEST.get(0).map_or(0, |request| request.pass);
-    let mut scratch = 0;
-    if let (Some(place), Some(_)) = table::find(identity, &mut scratch) {
+    if let (Some(place), Some(_)) = table::find(identity) {
         place.hold(pid, pass as u32 & ((1 << PASS_BITS) - 1));
     }
     0

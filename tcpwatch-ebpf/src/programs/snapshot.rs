@@ -20,6 +20,7 @@ use crate::older;
 use crate::programs::{add_shared, listener};
 use crate::read::{Any, Typed, has};
 use crate::table;
+use crate::unlearn::unlearn;
 use crate::zero::zeroed;
 
 /// `struct bpf_iter__tcp`.
@@ -146,9 +147,8 @@ fn meet(socket: Typed, state: u8) {
     let now = unsafe { bpf_ktime_get_ns() };
     let flags = BIRTH_UNKNOWN | SINCE_UNKNOWN | ROLE_UNKNOWN;
     let met = socket::Meta::new(0, row as u16, state, flags);
-    let mut scratch = 0;
     older::adopt(row, u64::from(state));
-    match table::find(socket.identity(), &mut scratch) {
+    match table::find_or_free(socket.identity()) {
         (Some(place), None) if place.is_still_free() => place.claim(row, u64::from(state), flags, now, 0),
         (Some(_), None) if table::claim_again(socket.identity(), met, now, 0) => {}
         (_, Some(_)) => {}
@@ -191,8 +191,7 @@ fn describe(row: &mut Row, socket: Typed, is_brief: bool) {
         row.flags = ROLE_UNKNOWN;
         return;
     }
-    let mut scratch = 0;
-    if let (Some(place), Some(meta)) = table::find(socket.identity(), &mut scratch) {
+    if let (Some(place), Some(meta)) = table::find(socket.identity()) {
         // SAFETY: a helper without preconditions.
         let now = unsafe { bpf_ktime_get_ns() };
         row.flags = meta.flags();

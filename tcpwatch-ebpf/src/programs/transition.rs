@@ -133,7 +133,7 @@ fn on_transition(record: Record, control: &Control, socket: Typed, old: u64, new
     // Whoever is told of single facts compares their times: so all are of the same clock.
     let now = unlearn(if is_told(control) { clock() } else { now(socket, tcp, traits) });
     let change = Change { socket, tcp, old, new, traits, now };
-    let (place, meta) = table::find_by(socket.identity(), unlearn);
+    let (place, meta) = table::find_or_free(socket.identity());
     let past = match (&place, meta) {
         (Some(place), Some(meta)) if !change.is(traits::BIRTH) => follow(record, &change, place, meta),
         _ => meet(record, control, &change, place, meta),

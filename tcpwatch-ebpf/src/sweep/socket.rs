@@ -16,6 +16,7 @@ use crate::older;
 use crate::read::{Object, has, read};
 use crate::rows::row_for;
 use crate::table;
+use crate::unlearn::unlearn;
 
 const TIME_WAIT: u8 = TcpState::TimeWait as u8;
 const FIN_WAIT2: u8 = TcpState::FinWait2 as u8;
@@ -139,8 +140,7 @@ fn remember(identity: u64, row: u32, state: u8) -> bool {
     // SAFETY: a helper without preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
     let flags = BIRTH_UNKNOWN | SINCE_UNKNOWN | ROLE_UNKNOWN;
-    let mut scratch = 0;
-    match table::find(identity, &mut scratch) {
+    match table::find_or_free(identity) {
         (_, Some(_)) => true,
         (Some(place), None) if place.is_still_free() => {
             place.claim(row, state.into(), flags, now, 0);

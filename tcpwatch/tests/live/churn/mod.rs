@@ -2,6 +2,7 @@
 
 mod limits;
 mod older;
+mod room;
 pub mod traffic;
 
 use std::collections::HashMap;
