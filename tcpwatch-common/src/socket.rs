@@ -126,12 +126,13 @@ impl Meta {
 /// files that found it, 0 if an event told it.
 #[inline]
 pub const fn owner_word(tag: u32, pid: u32, pass: u32) -> u64 {
-    (tag as u64) << 32 | ((pass & ((1 << PASS_BITS) - 1)) << PID_BITS) as u64 | (pid & PIDS) as u64
+    (tag as u64) << 32 | ((pass & ((1 << PASS_BITS) - 1)) << PID_BITS) as u64 | pid as u64 & PIDS
 }
 
 /// Process ids are below 2^22 on every kernel.
 const PID_BITS: u32 = 24;
-const PIDS: u32 = (1 << PID_BITS) - 1;
+/// The bits of an owner's word that hold the process id.
+pub const PIDS: u64 = (1 << PID_BITS) - 1;
 /// Bits that count walks.
 pub const PASS_BITS: u32 = 8;
 
@@ -139,7 +140,7 @@ pub const PASS_BITS: u32 = 8;
 #[inline]
 #[expect(clippy::cast_possible_truncation, reason = "the low half holds the process id")]
 pub const fn owner_pid(word: u64, tag: u32) -> Option<u32> {
-    let pid = word as u32 & PIDS;
+    let pid = (word & PIDS) as u32;
     if pid != 0 && (word >> 32) as u32 == tag { Some(pid) } else { None }
 }
 
@@ -192,16 +193,16 @@ mod tests {
             *ways += 1;
             *ways <= WAYS
         };
-        let has_none = |socket: &u64| {
-            !place(set_index(*socket, sets - 1)) && !place(spare_index(*socket, sets - 1))
-        };
+        let has_none =
+            |socket: &u64| !place(set_index(*socket, sets - 1)) && !place(spare_index(*socket, sets - 1));
         sockets.filter(has_none).count()
     }
 
     #[test]
     fn a_table_that_is_half_full_has_a_place_for_each() {
         // Slabs of 32 KiB with 13 sockets each, scattered over memory.
-        let slab = |number: u64| 0xffff_8880_0000_0000 + (number.wrapping_mul(0x9E37_79B9) & 0xf_ffff) * 0x8000;
+        let slab =
+            |number: u64| 0xffff_8880_0000_0000 + (number.wrapping_mul(0x9E37_79B9) & 0xf_ffff) * 0x8000;
         let sockets = |count: u64| (0..count).map(move |number| slab(number / 13) + number % 13 * 2368);
         for sets in [1 << 9, 1 << 14, 1 << 17] {
             let places = u64::from(sets) * WAYS as u64;

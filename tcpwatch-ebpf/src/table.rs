@@ -3,8 +3,7 @@
 use core::ptr::{NonNull, read_volatile, write_volatile};
 
 use tcpwatch_common::socket::{
-    Meta, ROLE_UNKNOWN, Slot, SocketSet, WAYS, owner_pass, owner_pid, owner_word, set_index,
-    spare_index, tag,
+    Meta, ROLE_UNKNOWN, Slot, SocketSet, WAYS, owner_pass, owner_pid, owner_word, set_index, spare_index, tag,
 };
 
 use crate::maps::{SOCKETS, set_mask};
@@ -155,7 +154,7 @@ pub(crate) fn launder(number: u64, scratch: &mut u64) -> u64 {
 }
 
 #[inline(always)]
-fn place(set: *mut SocketSet, way: u64, socket: u64) -> Place {
+pub(crate) fn place(set: *mut SocketSet, way: u64, socket: u64) -> Place {
     let way = way as usize & (WAYS - 1);
     // SAFETY: `set` points to a whole `SocketSet` of the map, and `way` is below `WAYS`.
     unsafe {

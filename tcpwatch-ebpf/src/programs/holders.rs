@@ -9,7 +9,6 @@ use tcpwatch_common::socket::PASS_BITS;
 use crate::maps::{ANSWERS, SURVEY_REQUEST, origin};
 use crate::read::{Any, Typed};
 use crate::table::{self, launder};
-use crate::unlearn::unlearn;
 
 /// `struct bpf_iter__task_file`.
 #[repr(C)]

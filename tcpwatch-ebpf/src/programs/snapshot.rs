@@ -13,6 +13,7 @@ use tcpwatch_common::offsets::Field;
 use tcpwatch_common::socket::{self, BIRTH_UNKNOWN, ROLE_UNKNOWN, SINCE_UNKNOWN};
 use tcpwatch_common::state::TcpState;
 
+use crate::add::add_shared_to;
 use crate::emit;
 use crate::maps::{CENSUS_COUNTS, CONTROL, HOST, salt};
 use crate::namespace::row_of;
@@ -20,7 +21,6 @@ use crate::older;
 use crate::programs::{add_shared, listener};
 use crate::read::{Any, Typed, has};
 use crate::table;
-use crate::unlearn::unlearn;
 use crate::zero::zeroed;
 
 /// `struct bpf_iter__tcp`.
@@ -161,7 +161,10 @@ fn meet(socket: Typed, state: u8) {
 fn untracked() {
     if let Some(host) = HOST.get_ptr_mut(0) {
         // SAFETY: the record of this CPU.
-        add_shared(Some(unsafe { &mut (*host).untracked }), 1);
+        unsafe {
+            add_shared_to(&raw mut (*host).untracked, 1);
+            add_shared_to(&raw mut (*host).placeless, 1);
+        }
     }
 }
 

@@ -19,7 +19,6 @@ use crate::programs::snapshot::{
 };
 use crate::read::{Typed, has};
 use crate::table;
-use crate::unlearn::unlearn;
 
 const ESTABLISHED: u8 = TcpState::Established as u8;
 const LISTEN: u8 = TcpState::Listen as u8;

@@ -10,13 +10,12 @@ use tcpwatch_common::socket::{BIRTH_UNKNOWN, ROLE_UNKNOWN, SINCE_UNKNOWN};
 use tcpwatch_common::state::TcpState;
 use tcpwatch_common::sweep::{Minis, Work, task};
 
-use crate::add::add_shared;
+use crate::add::{add_shared, add_shared_to};
 use crate::maps::{HOST, LISTENERS, MINIS, origin};
 use crate::older;
 use crate::read::{Object, has, read};
 use crate::rows::row_for;
 use crate::table;
-use crate::unlearn::unlearn;
 
 const TIME_WAIT: u8 = TcpState::TimeWait as u8;
 const FIN_WAIT2: u8 = TcpState::FinWait2 as u8;
@@ -127,7 +126,10 @@ fn meet(work: &mut Work, socket: Object, address: u64, state: u8) {
         && let Some(host) = HOST.get_ptr_mut(0)
     {
         // SAFETY: the record of this CPU.
-        add_shared(Some(unsafe { &mut (*host).untracked }), 1);
+        unsafe {
+            add_shared_to(&raw mut (*host).untracked, 1);
+            add_shared_to(&raw mut (*host).placeless, 1);
+        }
     }
     if state == LISTEN {
         listener(socket, address, identity, work.net);
