@@ -68,6 +68,10 @@ pub(crate) fn pass(work: &mut Work, address: u64) -> Next {
     if work.task & task::MEET != 0 {
         meet(work, socket, address, state);
     }
+    if work.task & task::FIND != 0 && is_listener {
+        row(work, socket);
+        listener(socket, address, address.wrapping_sub(origin()), work.net);
+    }
     Next::Follow
 }
 
