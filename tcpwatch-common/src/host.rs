@@ -121,8 +121,12 @@ pub struct HostCounters {
     pub nested: u64,
     /// An event's old state was not the socket's last known state.
     pub gaps: u64,
-    /// Sockets for which the table had no room: counted, but of unknown age.
+    /// Events of sockets for which the table had no room: counted, but of unknown age.
     pub untracked: u64,
+    /// Sockets that came to be without a place in the table, and those of them that ended or got one since: the rest is
+    /// open now.
+    pub placeless: u64,
+    pub placeless_gone: u64,
     /// Sockets that could not be entered while older ones were being met: counts may be wrong by as many.
     pub unmet: u64,
     /// Events counted in the overflow row because no row was left for their namespace.
@@ -174,6 +178,8 @@ impl HostCounters {
             nested: word(words),
             gaps: word(words),
             untracked: word(words),
+            placeless: word(words),
+            placeless_gone: word(words),
             unmet: word(words),
             folded: word(words),
             ring: RingCounters { seen: word(words), filtered: word(words), lost: word(words) },

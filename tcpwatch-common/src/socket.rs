@@ -7,6 +7,9 @@
 //! Two CPUs can claim the same empty way at once. Then one key wins, and the loser is *not found* at its next
 //! event: its age is unknown and that is counted. To never mix facts of two sockets, each word that must belong
 //! to its socket carries the socket's [`tag`], and is written in one piece.
+//!
+//! Sets fill up unevenly: of a table that is half full one set in fifty has no free way. What its set has no way for
+//! goes to one of the spare sets ([`spare_index`]), which lie behind the others.
 
 /// Sockets in one set: their keys fill one cache line.
 pub const WAYS: usize = 8;
@@ -50,6 +53,23 @@ pub const ROLE_UNKNOWN: u8 = 8;
 pub const fn set_index(socket: u64, mask: u32) -> u32 {
     // Sockets are cache line aligned slab objects: the low bits say nothing, a multiplication spreads the rest.
     ((socket >> 6).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as u32 & mask
+}
+
+/// The spare set of a socket, where it is kept if its own set has no free way. Other bits of its address pick it, so that
+/// sockets of one set are spread over many spare sets.
+#[inline]
+pub const fn spare_index(socket: u64, mask: u32) -> u32 {
+    let spread = ((socket >> 6).wrapping_mul(0xC2B2_AE3D_27D4_EB4F) >> 32) as u32;
+    mask.wrapping_add(1).wrapping_add(spread & (mask >> SPARE_SHIFT))
+}
+
+/// There is one spare set for so many others, as a power of two. Where the table has twice as many places as there are
+/// sockets, one in five hundred is kept in them.
+const SPARE_SHIFT: u32 = 3;
+
+/// All sets of a table, given the number of those that are not spare (a power of two).
+pub const fn all_sets(sets: u32) -> u32 {
+    sets + (sets.wrapping_sub(1) >> SPARE_SHIFT) + 1
 }
 
 /// Bits that tell one socket from another in a slot's words.
@@ -106,12 +126,13 @@ impl Meta {
 /// files that found it, 0 if an event told it.
 #[inline]
 pub const fn owner_word(tag: u32, pid: u32, pass: u32) -> u64 {
-    (tag as u64) << 32 | ((pass & ((1 << PASS_BITS) - 1)) << PID_BITS) as u64 | (pid & PIDS) as u64
+    (tag as u64) << 32 | ((pass & ((1 << PASS_BITS) - 1)) << PID_BITS) as u64 | pid as u64 & PIDS
 }
 
 /// Process ids are below 2^22 on every kernel.
 const PID_BITS: u32 = 24;
-const PIDS: u32 = (1 << PID_BITS) - 1;
+/// The bits of an owner's word that hold the process id.
+pub const PIDS: u64 = (1 << PID_BITS) - 1;
 /// Bits that count walks.
 pub const PASS_BITS: u32 = 8;
 
@@ -119,7 +140,7 @@ pub const PASS_BITS: u32 = 8;
 #[inline]
 #[expect(clippy::cast_possible_truncation, reason = "the low half holds the process id")]
 pub const fn owner_pid(word: u64, tag: u32) -> Option<u32> {
-    let pid = word as u32 & PIDS;
+    let pid = (word & PIDS) as u32;
     if pid != 0 && (word >> 32) as u32 == tag { Some(pid) } else { None }
 }
 
@@ -161,5 +182,44 @@ mod tests {
         }
         assert!(load.iter().all(|count| *count as usize <= 2 * WAYS), "mean is 4");
         assert!(load.iter().filter(|count| **count as usize > WAYS).count() < 1024 / 20);
+    }
+
+    /// Sockets of a table that has no way for them, neither in their own sets nor in the spare ones.
+    fn left_over(sets: u32, sockets: impl Iterator<Item = u64>) -> usize {
+        extern crate std;
+        let mut load = std::vec![0usize; all_sets(sets) as usize];
+        let mut place = |index: u32| {
+            let ways = &mut load[index as usize];
+            *ways += 1;
+            *ways <= WAYS
+        };
+        let has_none =
+            |socket: &u64| !place(set_index(*socket, sets - 1)) && !place(spare_index(*socket, sets - 1));
+        sockets.filter(has_none).count()
+    }
+
+    #[test]
+    fn a_table_that_is_half_full_has_a_place_for_each() {
+        // Slabs of 32 KiB with 13 sockets each, scattered over memory.
+        let slab =
+            |number: u64| 0xffff_8880_0000_0000 + (number.wrapping_mul(0x9E37_79B9) & 0xf_ffff) * 0x8000;
+        let sockets = |count: u64| (0..count).map(move |number| slab(number / 13) + number % 13 * 2368);
+        for sets in [1 << 9, 1 << 14, 1 << 17] {
+            let places = u64::from(sets) * WAYS as u64;
+            assert_eq!(left_over(sets, sockets(places / 2)), 0, "{sets} sets");
+            assert_eq!(left_over(sets, sockets(places / 8 * 5)), 0, "{sets} sets");
+            assert!(left_over(sets, sockets(places * 2)) as u64 >= places / 8 * 7, "{sets} sets");
+        }
+    }
+
+    #[test]
+    fn spare_sets_lie_behind_the_others() {
+        assert_eq!([1, 2, 8, 16, 1024].map(all_sets), [2, 3, 9, 18, 1152]);
+        for sets in [1, 2, 8, 16, 1024] {
+            for socket in 0..1000u64 {
+                let index = spare_index(socket * 2368, sets - 1);
+                assert!(index >= sets && index < all_sets(sets), "{index} of {sets}");
+            }
+        }
     }
 }

@@ -15,6 +15,8 @@ pub mod task {
     pub const MEET: u64 = 2;
     /// Count mini-sockets.
     pub const COUNT: u64 = 4;
+    /// Remember listeners that are not remembered, whether they are older or not.
+    pub const FIND: u64 = 8;
 }
 
 /// What a run leaves for user space and for the next run.

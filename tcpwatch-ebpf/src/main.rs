@@ -41,6 +41,8 @@ mod read;
 #[cfg(target_arch = "bpf")]
 mod rows;
 #[cfg(target_arch = "bpf")]
+mod settle;
+#[cfg(target_arch = "bpf")]
 mod table;
 #[cfg(target_arch = "bpf")]
 mod unlearn;

@@ -3,10 +3,11 @@
 use core::ptr::{NonNull, read_volatile, write_volatile};
 
 use tcpwatch_common::socket::{
-    Meta, ROLE_UNKNOWN, Slot, SocketSet, WAYS, owner_pass, owner_pid, owner_word, set_index, tag,
+    Meta, ROLE_UNKNOWN, Slot, SocketSet, WAYS, owner_pass, owner_pid, owner_word, set_index, spare_index, tag,
 };
 
 use crate::maps::{SOCKETS, set_mask};
+use crate::unlearn::unlearn;
 
 /// A way of a set: where one socket's key and slot are kept.
 pub(crate) struct Place {
@@ -15,47 +16,63 @@ pub(crate) struct Place {
     socket: u64,
 }
 
-/// Looks for `socket`: where it is kept and what is known of it, or else a free place if its set has one.
-/// `scratch` is a word that nobody else uses meanwhile; see [`launder`].
+/// Looks for `socket`: where it is kept and what is known of it.
+///
+/// A socket is kept in its own set, or in its spare one if the other had no free way when it was met. What its own set
+/// has comes first: of an address that is used again, the spare set may still have an earlier socket whose end was not
+/// seen. Such a leftover is replaced when the address needs the spare set again, and until then nobody reads it.
 #[inline(always)]
-pub(crate) fn find(socket: u64, scratch: &mut u64) -> (Option<Place>, Option<Meta>) {
-    match set_of(socket) {
-        Some(set) => find_in(set, socket, scratch),
-        None => (None, None),
-    }
+pub(crate) fn find(socket: u64) -> (Option<Place>, Option<Meta>) {
+    known(unlearn(way_in_either(socket, socket) | IS_SOCKET), socket)
 }
 
-/// The set in which `socket` is kept if it is kept at all; there always is one.
+/// Like [`find`]; if the socket is not kept, a free place in one of its sets.
 #[inline(always)]
-pub(crate) fn set_of(socket: u64) -> Option<*mut SocketSet> {
-    SOCKETS.get_ptr_mut(set_index(socket, set_mask()))
-}
-
-/// Like [`find`], in the socket's set.
-#[inline(always)]
-pub(crate) fn find_in(set: *mut SocketSet, socket: u64, scratch: &mut u64) -> (Option<Place>, Option<Meta>) {
-    search(set, socket, |way| launder(way, scratch))
-}
-
-/// Like [`find`], with a function that makes the verifier forget what it knows of a number.
-#[inline(always)]
-pub(crate) fn find_by(socket: u64, forget: impl FnMut(u64) -> u64) -> (Option<Place>, Option<Meta>) {
-    match set_of(socket) {
-        Some(set) => search(set, socket, forget),
-        None => (None, None),
-    }
-}
-
-#[inline(always)]
-fn search(
-    set: *mut SocketSet,
-    socket: u64,
-    mut forget: impl FnMut(u64) -> u64,
-) -> (Option<Place>, Option<Meta>) {
-    let way = forget(way_of(set, socket));
+pub(crate) fn find_or_free(socket: u64) -> (Option<Place>, Option<Meta>) {
+    let way = way_in_either(socket, socket);
     // A key of 0 is a free way.
+    let way = if way & NOT_FOUND == 0 { way | IS_SOCKET } else { way_in_either(socket, 0) };
+    known(unlearn(way), socket)
+}
+
+/// Looks in the socket's own set alone, for the socket or else for a free way.
+#[inline(always)]
+pub(crate) fn find_first(socket: u64) -> (Option<Place>, Option<Meta>) {
+    let Some(set) = SOCKETS.get_ptr_mut(set_index(socket, set_mask())) else { return (None, None) };
+    let way = unlearn(way_of(set, socket));
     let way = if way & NOT_FOUND == 0 { way | IS_SOCKET } else { way_of(set, 0) };
-    let way = forget(way);
+    known_in(set, unlearn(way), socket)
+}
+
+/// Where `key` is in the socket's own set, or else in its spare one: the set's number and the way.
+#[inline(always)]
+fn way_in_either(socket: u64, key: u64) -> u64 {
+    let first = set_index(socket, set_mask());
+    let way = unlearn(way_in(first, key));
+    if way & NOT_FOUND == 0 {
+        return u64::from(first) << SET_SHIFT | way;
+    }
+    let spare = spare_index(socket, set_mask());
+    u64::from(spare) << SET_SHIFT | unlearn(way_in(spare, key))
+}
+
+#[inline(always)]
+fn way_in(set: u32, key: u64) -> u64 {
+    // There always is one.
+    SOCKETS.get_ptr_mut(set).map_or(NOT_FOUND, |set| way_of(set, key))
+}
+
+/// What is at a way of a set; nothing if it is [`NOT_FOUND`].
+#[inline(always)]
+fn known(way: u64, socket: u64) -> (Option<Place>, Option<Meta>) {
+    match SOCKETS.get_ptr_mut((way >> SET_SHIFT) as u32) {
+        Some(set) => known_in(set, way, socket),
+        None => (None, None),
+    }
+}
+
+#[inline(always)]
+fn known_in(set: *mut SocketSet, way: u64, socket: u64) -> (Option<Place>, Option<Meta>) {
     if way & NOT_FOUND != 0 {
         return (None, None);
     }
@@ -64,11 +81,10 @@ fn search(
     (Some(place), meta)
 }
 
-/// Starts to remember `socket` in another place than the one that was found first; false if its set has none.
+/// Starts to remember `socket` in another place than the one that was found first; false if its sets have none.
 #[inline(never)]
 pub(crate) fn claim_again(socket: u64, meta: Meta, now: u64, owner: u32) -> bool {
-    let mut scratch = 0;
-    let (Some(place), None) = find(socket, &mut scratch) else { return false };
+    let (Some(place), None) = find_or_free(socket) else { return false };
     if !place.is_still_free() {
         return false;
     }
@@ -79,18 +95,17 @@ pub(crate) fn claim_again(socket: u64, meta: Meta, now: u64, owner: u32) -> bool
 /// The owner and the flags remembered of `socket`; where nothing is, the owner is 0 and the role unknown.
 #[inline(always)]
 pub(crate) fn recall(socket: u64) -> (u32, u8) {
-    let mut scratch = 0;
-    if let (Some(place), Some(meta)) = find(socket, &mut scratch) {
+    if let (Some(place), Some(meta)) = find(socket) {
         return (place.owner(), meta.flags());
     }
     closed_lately(socket).unwrap_or((0, ROLE_UNKNOWN))
 }
 
 /// The owner and the flags of a socket that was closed a moment ago: what was kept of it is there until another takes
-/// its place.
+/// its place. In a spare set that may be long after the address has become another socket's, so nobody looks there.
 #[inline(always)]
 fn closed_lately(socket: u64) -> Option<(u32, u8)> {
-    let set = set_of(socket)?;
+    let set = SOCKETS.get_ptr_mut(set_index(socket, set_mask()))?;
     let mut way = 0;
     while way < WAYS {
         // SAFETY: inside the map value; another CPU may write it, so each word is read once and as a whole.
@@ -111,6 +126,8 @@ fn closed_lately(socket: u64) -> Option<(u32, u8)> {
 const NOT_FOUND: u64 = WAYS as u64;
 /// The bit that is set in the way of the socket that was looked for.
 const IS_SOCKET: u64 = NOT_FOUND << 1;
+/// Above these bits is the set's number.
+const SET_SHIFT: u32 = 8;
 
 /// The way whose key is `key`, or [`NOT_FOUND`].
 #[inline(always)]
@@ -126,8 +143,7 @@ fn way_of(set: *mut SocketSet, key: u64) -> u64 {
     way as u64
 }
 
-/// Makes the verifier forget that it knows the number on each of the search's nine ways out, so that it walks what
-/// follows once and not nine times.
+/// Makes a plain number of a pointer, through a word of a map that nobody else uses meanwhile.
 #[inline(always)]
 pub(crate) fn launder(number: u64, scratch: &mut u64) -> u64 {
     // SAFETY: a plain reference.
@@ -138,7 +154,7 @@ pub(crate) fn launder(number: u64, scratch: &mut u64) -> u64 {
 }
 
 #[inline(always)]
-fn place(set: *mut SocketSet, way: u64, socket: u64) -> Place {
+pub(crate) fn place(set: *mut SocketSet, way: u64, socket: u64) -> Place {
     let way = way as usize & (WAYS - 1);
     // SAFETY: `set` points to a whole `SocketSet` of the map, and `way` is below `WAYS`.
     unsafe {

@@ -51,8 +51,7 @@ fn holders(ctx: *mut IterContext) -> i32 {
     let identity = sock.wrapping_sub(launder(origin(), unsafe { &mut (*answers)[1] }));
     let pid: u32 = Typed(task).load(Field::TaskGroup);
     let pass = SURVEY_REQUEST.get(0).map_or(0, |request| request.pass);
-    let mut scratch = 0;
-    if let (Some(place), Some(_)) = table::find(identity, &mut scratch) {
+    if let (Some(place), Some(_)) = table::find(identity) {
         place.hold(pid, pass as u32 & ((1 << PASS_BITS) - 1));
     }
     0

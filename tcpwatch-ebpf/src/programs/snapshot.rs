@@ -13,6 +13,7 @@ use tcpwatch_common::offsets::Field;
 use tcpwatch_common::socket::{self, BIRTH_UNKNOWN, ROLE_UNKNOWN, SINCE_UNKNOWN};
 use tcpwatch_common::state::TcpState;
 
+use crate::add::add_shared_to;
 use crate::emit;
 use crate::maps::{CENSUS_COUNTS, CONTROL, HOST, salt};
 use crate::namespace::row_of;
@@ -146,9 +147,8 @@ fn meet(socket: Typed, state: u8) {
     let now = unsafe { bpf_ktime_get_ns() };
     let flags = BIRTH_UNKNOWN | SINCE_UNKNOWN | ROLE_UNKNOWN;
     let met = socket::Meta::new(0, row as u16, state, flags);
-    let mut scratch = 0;
     older::adopt(row, u64::from(state));
-    match table::find(socket.identity(), &mut scratch) {
+    match table::find_or_free(socket.identity()) {
         (Some(place), None) if place.is_still_free() => place.claim(row, u64::from(state), flags, now, 0),
         (Some(_), None) if table::claim_again(socket.identity(), met, now, 0) => {}
         (_, Some(_)) => {}
@@ -161,7 +161,10 @@ fn meet(socket: Typed, state: u8) {
 fn untracked() {
     if let Some(host) = HOST.get_ptr_mut(0) {
         // SAFETY: the record of this CPU.
-        add_shared(Some(unsafe { &mut (*host).untracked }), 1);
+        unsafe {
+            add_shared_to(&raw mut (*host).untracked, 1);
+            add_shared_to(&raw mut (*host).placeless, 1);
+        }
     }
 }
 
@@ -191,8 +194,7 @@ fn describe(row: &mut Row, socket: Typed, is_brief: bool) {
         row.flags = ROLE_UNKNOWN;
         return;
     }
-    let mut scratch = 0;
-    if let (Some(place), Some(meta)) = table::find(socket.identity(), &mut scratch) {
+    if let (Some(place), Some(meta)) = table::find(socket.identity()) {
         // SAFETY: a helper without preconditions.
         let now = unsafe { bpf_ktime_get_ns() };
         row.flags = meta.flags();

@@ -98,8 +98,7 @@ fn is_service(port: u16) -> bool {
 
 #[inline(always)]
 fn full_socket(facts: &mut Facts, socket: Typed, request: &Request) {
-    let mut scratch = 0;
-    if let (Some(place), Some(meta)) = table::find(socket.identity(), &mut scratch) {
+    if let (Some(place), Some(meta)) = table::find(socket.identity()) {
         facts.pid = place.owner();
         let known = meta.flags();
         if known & SINCE_UNKNOWN == 0 {

@@ -23,6 +23,7 @@ use crate::older;
 use crate::programs::record::{Record, counter};
 use crate::programs::{add_shared, ending, listener, observe};
 use crate::read::{Typed, has};
+use crate::settle::{MAY_DISPLACE, settle};
 use crate::table::{self, Place};
 use crate::unlearn::unlearn;
 
@@ -133,10 +134,9 @@ fn on_transition(record: Record, control: &Control, socket: Typed, old: u64, new
     // Whoever is told of single facts compares their times: so all are of the same clock.
     let now = unlearn(if is_told(control) { clock() } else { now(socket, tcp, traits) });
     let change = Change { socket, tcp, old, new, traits, now };
-    let (place, meta) = table::find_by(socket.identity(), unlearn);
-    let past = match (&place, meta) {
-        (Some(place), Some(meta)) if !change.is(traits::BIRTH) => follow(record, &change, place, meta),
-        _ => meet(record, control, &change, place, meta),
+    let past = match table::find(socket.identity()) {
+        (Some(place), Some(meta)) if !change.is(traits::BIRTH) => follow(record, &change, &place, meta),
+        (_, stale) => meet(record, control, &change, stale),
     };
     let past = past.unlearned();
     let cell = CELL_BY_PAIR[pair];
@@ -249,13 +249,7 @@ fn left(record: Record, old: u64, in_state: u64) {
 
 /// A socket that is born, or that is older than the programs, or for which there was no room.
 #[inline(always)]
-fn meet(
-    record: Record,
-    control: &Control,
-    change: &Change,
-    place: Option<Place>,
-    stale: Option<Meta>,
-) -> Past {
+fn meet(record: Record, control: &Control, change: &Change, stale: Option<Meta>) -> Past {
     let &Change { socket, old, new, now, .. } = change;
     let row = row(record, socket);
     // Also one that is born now: nobody shall take it for an older one.
@@ -290,15 +284,32 @@ fn meet(
         }
     }
     let past = past.unlearned();
-    if !change.is(traits::END) {
-        let met = Meta::new(0, row as u16, new as u8, past.flags);
-        match place {
-            Some(place) if place.is_still_free() => place.claim(row, new, past.flags, now, past.owner),
-            Some(_) if table::claim_again(socket.identity(), met, now, past.owner) => {}
-            _ => record.add(counter!(record, untracked), 0, 1),
-        }
-    }
+    put(record, control, change, &past, is_first);
     past
+}
+
+/// Gives the socket a place in the table, and counts those that have none.
+#[inline(always)]
+fn put(record: Record, control: &Control, change: &Change, past: &Past, is_first: bool) {
+    // Numbers that the verifier does not know, so that it walks this once.
+    let traits = unlearn(change.traits.into());
+    let bit = |which: u8| traits >> which.trailing_zeros() & 1;
+    let has_none = if bit(traits::END) != 0 {
+        0
+    } else {
+        // Who is born may have the place of another. While older sockets are met, what is there first stays.
+        let may_displace = bit(traits::BIRTH) & u64::from(control.phase == phase::COUNTING);
+        let owner = u64::from(past.owner) | may_displace << 32;
+        let met = Meta::new(0, past.row as u16, change.new as u8, past.flags);
+        const { assert!(MAY_DISPLACE == 1 << 32) };
+        1 ^ settle(change.socket.identity(), met.0, past.now, owner)
+    };
+    // It was met before and not found now. A listener that is aborted closes twice: then it had its place until the first.
+    let closes_again = bit(traits::END) & bit(traits::SELF_LOOP);
+    let had_none = 1 & !bit(traits::BIRTH) & !unlearn(is_first.into()) & !closes_again;
+    record.add(counter!(record, untracked), 0, has_none);
+    record.add(counter!(record, placeless), 0, has_none & !had_none);
+    record.add(counter!(record, placeless_gone), 0, had_none & !has_none);
 }
 
 #[inline(always)]

@@ -51,7 +51,7 @@ pub(super) fn count(underway: *mut Underway, ctx: &BtfTracePointContext) -> Opti
     let tcp = socket.sure_tcp()?;
     let now = unlearn(now(socket, tcp, traits));
     let change = Change { socket, tcp, old, new, traits, now };
-    let (place, meta) = table::find_by(socket.identity(), unlearn);
+    let (place, meta) = table::find_first(socket.identity());
     let place = place?;
     let (row, beside) = match meta {
         None => (bear(underway, &change, &place)?, 0),

@@ -46,6 +46,9 @@ mod socket;
 #[cfg(target_arch = "bpf")]
 #[path = "../table.rs"]
 mod table;
+#[cfg(target_arch = "bpf")]
+#[path = "../unlearn.rs"]
+mod unlearn;
 
 /// `cargo check --workspace` builds this crate for the host too.
 #[cfg(not(target_arch = "bpf"))]

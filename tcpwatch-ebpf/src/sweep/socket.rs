@@ -10,7 +10,7 @@ use tcpwatch_common::socket::{BIRTH_UNKNOWN, ROLE_UNKNOWN, SINCE_UNKNOWN};
 use tcpwatch_common::state::TcpState;
 use tcpwatch_common::sweep::{Minis, Work, task};
 
-use crate::add::add_shared;
+use crate::add::{add_shared, add_shared_to};
 use crate::maps::{HOST, LISTENERS, MINIS, origin};
 use crate::older;
 use crate::read::{Object, has, read};
@@ -67,6 +67,10 @@ pub(crate) fn pass(work: &mut Work, address: u64) -> Next {
     work.passed += 1;
     if work.task & task::MEET != 0 {
         meet(work, socket, address, state);
+    }
+    if work.task & task::FIND != 0 && is_listener {
+        row(work, socket);
+        listener(socket, address, address.wrapping_sub(origin()), work.net);
     }
     Next::Follow
 }
@@ -126,7 +130,10 @@ fn meet(work: &mut Work, socket: Object, address: u64, state: u8) {
         && let Some(host) = HOST.get_ptr_mut(0)
     {
         // SAFETY: the record of this CPU.
-        add_shared(Some(unsafe { &mut (*host).untracked }), 1);
+        unsafe {
+            add_shared_to(&raw mut (*host).untracked, 1);
+            add_shared_to(&raw mut (*host).placeless, 1);
+        }
     }
     if state == LISTEN {
         listener(socket, address, identity, work.net);
@@ -139,8 +146,7 @@ fn remember(identity: u64, row: u32, state: u8) -> bool {
     // SAFETY: a helper without preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
     let flags = BIRTH_UNKNOWN | SINCE_UNKNOWN | ROLE_UNKNOWN;
-    let mut scratch = 0;
-    match table::find(identity, &mut scratch) {
+    match table::find_or_free(identity) {
         (_, Some(_)) => true,
         (Some(place), None) if place.is_still_free() => {
             place.claim(row, state.into(), flags, now, 0);

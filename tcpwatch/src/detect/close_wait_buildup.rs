@@ -15,7 +15,7 @@ use super::tell::{self, number, span, who, whom};
 use crate::finding::{Candidate, Evidence, Kind, Severity, Subject};
 use crate::model::Window;
 use crate::process::Process;
-use crate::sample::{Group, NamespaceSample, Sample};
+use crate::sample::{Group, NamespaceSample, Sample, What};
 
 /// Growth is told over at least this much time.
 const APART: Duration = Duration::from_secs(15);
@@ -88,7 +88,7 @@ fn by_owner(groups: &[Group]) -> BTreeMap<(Owner, bool), Vec<&Group>> {
 /// Sockets that were there before the daemon have been in their state for at least as long as it runs. With sockets
 /// that the table had no room for, an unknown age says nothing.
 fn old_strangers(sample: &Sample, surveyed: Duration, groups: &[&Group], limits: &Limits) -> u64 {
-    let has_untracked = sample.host.as_ref().is_some_and(|host| host.untracked > 0);
+    let has_untracked = sample.shortages.iter().any(|one| one.what == What::Sockets);
     if has_untracked || surveyed < limits.age {
         return 0;
     }

@@ -6,7 +6,7 @@ use aya::maps::{Map, MapError, Queue};
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use tcpwatch_common::host::TASK_NOTES;
 use tcpwatch_common::names::{global, map};
-use tcpwatch_common::socket::WAYS;
+use tcpwatch_common::socket::{WAYS, all_sets};
 
 use super::btf::Btf;
 use super::load::{HINT, LoadError, Options};
@@ -46,7 +46,7 @@ pub(super) fn load_object(
     let log_level: u8 = if options.log { 0xff } else { 0 };
     let mut loader = EbpfLoader::new();
     loader
-        .map_max_entries(map::SOCKETS, sets)
+        .map_max_entries(map::SOCKETS, all_sets(sets))
         .map_max_entries(map::NAMESPACES, options.namespaces)
         .map_max_entries(map::FREE_ROWS, options.namespaces)
         .map_max_entries(map::CELLS, rows)

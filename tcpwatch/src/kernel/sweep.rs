@@ -157,6 +157,12 @@ impl Sweep {
         self.walk(hash, task::LISTENERS | task::MEET, pause)
     }
 
+    /// Has the listeners in the table that is kept at `hash` remembered, as far as they are not: those that the programs had
+    /// no room for when they were opened.
+    pub fn find_listeners(&mut self, hash: u64) -> Result<Swept, ConnectionsError> {
+        self.walk(hash, task::LISTENERS | task::FIND, &mut |_, _| false)
+    }
+
     /// What the last pass counted in a namespace's row.
     pub fn minis(&self, row: u32) -> Minis {
         let Some(counted) = self.minis.record(row) else { return Minis::default() };

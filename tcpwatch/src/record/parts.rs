@@ -225,7 +225,7 @@ fields!(HostCounters {
     time_in_state, unknown_age, handshake, lifetime, endings, retransmits, retransmit_causes,
     connect_failures, listeners_untracked, resets_received, resets_sent, resets_sent_no_socket, mptcp,
     illegal, nested, gaps, untracked, folded, ring,
-} since 3 { unmet, remotes_met, clients_met, remotes_folded });
+} since 3 { unmet, placeless, placeless_gone, remotes_met, clients_met, remotes_folded });
 fields!(Histogram { buckets, sum_ns });
 fields!(RingCounters { seen, filtered, lost });
 

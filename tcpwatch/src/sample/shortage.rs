@@ -5,7 +5,7 @@ use std::time::SystemTime;
 /// What it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum What {
-    /// Sockets that the table has no place for: they are counted, but their ages and owners are not known.
+    /// Open sockets that the table has no place for: they are counted, but their ages and owners are not known.
     Sockets,
     /// Listeners that are looked at in turns only, for now.
     ListenersInTurns,

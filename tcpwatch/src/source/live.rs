@@ -1,5 +1,6 @@
 //! The live kernel: counters of the eBPF programs, held beside the kernel's own.
 
+mod found;
 mod gone;
 mod living;
 mod lost;
@@ -34,6 +35,7 @@ use crate::sample::{
     Census, NamespaceSample, Plan, ProgramSample, RemoteSample, RingSample, Sample, SocketSample, SourceKind,
     missed, ungrouped,
 };
+use found::Found;
 use living::Rows;
 use lost::Lost;
 use namespace::Kept;
@@ -74,6 +76,7 @@ pub struct Live {
     retired: Retired,
     lost: Lost,
     shortages: Shortages,
+    found: Found,
     kernel_memory: Option<u64>,
     processes: Processes,
     /// Numbers of processes that the kernel side tells are those of our `/proc`.
@@ -129,6 +132,7 @@ impl Live {
             retired: Retired::new(options.namespaces, options.retire_after),
             lost: Lost::default(),
             shortages: Shortages::default(),
+            found: Found::default(),
             kernel_memory: kernel::map_memory(),
             processes: Processes::default(),
             sees_host_pids: sees_host_pids(),
@@ -233,6 +237,12 @@ impl Live {
     }
 }
 
+/// It has sockets, and no counters of its own.
+fn is_unnamed(namespace: &NamespaceSample) -> bool {
+    let has_sockets = namespace.counters.is_some_and(|now| now.sock.inuse + now.inuse6 > 0);
+    namespace.is_alive && namespace.generation == 0 && has_sockets
+}
+
 /// More sockets were opened at once than the map for older ones had room for.
 fn unmet(count: u64) -> String {
     format!(
@@ -250,6 +260,7 @@ impl Source for Live {
         self.end_meeting()?;
         let mut problems = Vec::new();
         self.surveyor.prepare(&mut self.kernel);
+        self.found.look(self.sweep.as_mut(), &self.hashes);
         let listeners = self.listeners.read(&mut self.kernel)?;
         let all = listeners.iter().map(|(_, met)| met).chain(self.listeners.parked());
         self.services = all.filter_map(service).collect();
@@ -278,7 +289,10 @@ impl Source for Live {
         }
         let ungrouped = ungrouped(&namespaces).unwrap_or(0);
         let crowd = self.listeners.crowd();
-        let seen = Seen { host: &host, crowd: &crowd, met: &met, folded: &folded, ungrouped };
+        let unfound = self.found.note(&host, &crowd);
+        let unnamed = namespaces.iter().any(is_unnamed);
+        let seen =
+            Seen { host: &host, crowd: &crowd, met: &met, folded: &folded, ungrouped, unfound, unnamed };
         let shortages = self.shortages.apply(&seen, SystemTime::now(), Instant::now());
         let names = self.kernel.reset_reasons();
         let reasons = self.counters.reset_reasons(names.len())?;

@@ -11,7 +11,7 @@ use super::states::{self, States};
 use super::transitions::{self, Row};
 use crate::detect::Findings;
 use crate::model::Report;
-use crate::sample::SourceKind;
+use crate::sample::{Sample, SourceKind, What};
 
 /// Listeners that are told: a screen does not show thousands.
 const MOST: usize = 500;
@@ -39,7 +39,7 @@ pub struct Overview {
     pub owners: Vec<Owned>,
     /// As `/api/v1/remotes` has them.
     pub remotes: Remotes,
-    /// Sockets of unknown age for want of room in the table.
+    /// Open sockets that the table has no place for: their ages are not known.
     pub untracked: u64,
     pub problems: Vec<String>,
 }
@@ -82,9 +82,13 @@ pub fn overview(report: &Report, found: &Findings, netns: Option<u64>, host: Opt
         listeners_total,
         owners: owners::owners(report, found, netns),
         remotes: remotes::remotes(report, netns),
-        untracked: sample.host.as_ref().map_or(0, |host| host.untracked),
+        untracked: placeless(sample),
         problems: shortages::problems(sample),
     }
+}
+
+fn placeless(sample: &Sample) -> u64 {
+    sample.shortages.iter().find(|one| one.what == What::Sockets).map_or(0, |one| one.count)
 }
 
 /// How full its fuller queue is in thousandths, and what it dropped.

@@ -43,8 +43,9 @@ pub fn text(shortage: &Shortage) -> String {
     let most = most(shortage);
     match what {
         What::Sockets => format!(
-            "{count} times since {since} the table of sockets had no place for one: its age and owner are not known, and \
-             findings that need them may be missing. A higher `tcpwatch run --max-tracked` makes room"
+            "{count} sockets that are open have no place in the table of sockets, since {since}: their ages and owners are \
+             not known, and findings that need them may be missing. A restart makes the table twice as large as what is \
+             open then, at most as `tcpwatch run --max-tracked` says"
         ),
         What::ListenersInTurns => format!(
             "{count} listeners are more than are watched, since {since}{most}: those that were not in use are looked at in \
@@ -52,8 +53,8 @@ pub fn text(shortage: &Shortage) -> String {
         ),
         What::Listeners => format!(
             "{count} listeners were not noted when they were opened, since {since}, as too many were at once: each is \
-             watched only after it had to send a SYN-ACK again. A higher `tcpwatch run --max-listeners` makes room, and \
-             a restart finds them"
+             watched from the next tick on, or before Linux 5.19 after it had to send a SYN-ACK again. A higher \
+             `tcpwatch run --max-listeners` makes room"
         ),
         What::Remotes => format!(
             "{count} retransmits, resets and failed connects since {since} were of more remote ends than are told \

@@ -123,7 +123,7 @@ pub struct Losses {
     pub recovered_transitions: u64,
     /// Events that did not follow from the socket's last known state.
     pub gaps: u64,
-    /// Sockets of unknown age for want of room in the table.
+    /// Transitions of sockets for which the table had no place, so that their ages are not known.
     pub untracked: u64,
     /// Events of namespaces for which there was no row.
     pub folded: u64,

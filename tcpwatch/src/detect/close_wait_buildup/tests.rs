@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::detect::testing::{NETNS, PID, assert_told, evidence, group, lasting, surveyed, window};
+use crate::sample::Shortage;
 
 fn held(count: u64, aged: u64, oldest: u64) -> Group {
     group(TcpState::CloseWait, count, aged, oldest)
@@ -108,9 +109,8 @@ fn sockets_older_than_the_daemon_count_after_a_while() {
     assert_eq!(found_late.len(), 1);
     assert!(!found_late[0].evidence.iter().any(|(name, _)| *name == "oldest_seconds"), "not known");
     let mut full = surveyed(60.0, strangers());
-    let mut host = tcpwatch_common::host::HostCounters::from_words(&[]);
-    host.untracked = 1;
-    full.host = Some(Box::new(host));
+    let (what, since) = (What::Sockets, std::time::SystemTime::UNIX_EPOCH);
+    full.shortages = vec![Shortage { what, count: 1, since, netns: None, pid: None }];
     assert!(found(&window([full])).is_empty(), "they may be young");
 }
 

@@ -185,7 +185,7 @@ fn lacks_room() -> Alert {
         severity: WARNING,
         means: "There are more sockets, network namespaces or listeners than tcpwatch has room for: totals stay exact, \
                 ages, namespaces or listeners are missing",
-        todo: "untracked: a higher --max-tracked. folded: a higher --max-namespaces. listener: a higher \
+        todo: "untracked: a restart, or a higher --max-tracked. folded: a higher --max-namespaces. listener: a higher \
                --max-listeners, and a restart.",
     }
     .alert(

@@ -2,6 +2,7 @@
 
 mod limits;
 mod older;
+mod room;
 pub mod traffic;
 
 use std::collections::HashMap;
@@ -58,14 +59,14 @@ fn print_recovered(what: &str, connections: u32, report: &Report) {
 }
 
 /// Open connections on which nothing happens.
-struct Idle {
+pub(crate) struct Idle {
     _listener: TcpListener,
     _streams: Vec<TcpStream>,
 }
 
 impl Idle {
     /// Opens `count` connections in the calling thread's namespace.
-    fn open(count: usize) -> Self {
+    pub(crate) fn open(count: usize) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
         let to = listener.local_addr().expect("address");
         let pair = |_| [TcpStream::connect(to).expect("connect"), listener.accept().expect("accept").0];

@@ -20,7 +20,7 @@ fn a_full_table_is_told_everywhere_and_check_is_not_ok() {
     let address = daemon.address.to_string();
     let listener = ns.run(|| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).expect("listen");
     let to = listener.local_addr().expect("bound");
-    let _held: Vec<_> = (0..HELD)
+    let held: Vec<_> = (0..HELD)
         .map(|_| {
             let client = ns.run(|| TcpStream::connect(to)).expect("connect");
             (client, listener.accept().expect("accept"))
@@ -51,4 +51,14 @@ fn a_full_table_is_told_everywhere_and_check_is_not_ok() {
     let findings = output(&["findings", "--remote", &address, "--netns", &netns]);
     let told = [findings.stdout, findings.stderr].concat();
     assert!(String::from_utf8_lossy(&told).contains("--max-tracked"), "{}", String::from_utf8_lossy(&told));
+
+    // Once they are closed there is room for all.
+    drop(held);
+    wait_for("the daemon says so", || {
+        let status = daemon.json("/api/v1/status");
+        let is_short =
+            status["shortages"].as_array().expect("a list").iter().any(|one| one["what"] == "sockets");
+        (!is_short && !is_told(&status["problems"])).then_some(())
+    });
+    daemon.running.log_line("there is room for all sockets again");
 }

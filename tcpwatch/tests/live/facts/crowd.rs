@@ -126,8 +126,7 @@ fn a_scan_pushes_out_no_remotes_of_others() {
     let apart = failed(&sample, noisy.inode());
     let folded: Vec<_> = sample.folded.iter().filter(|one| one.netns == noisy.inode()).collect();
     let [one] = folded.as_slice() else { panic!("{folded:?}") };
-    // Where others have filled the table of sockets, nobody's owner is known.
-    let pid = shortage(&sample, What::Sockets).is_none().then_some(std::process::id());
+    let pid = Some(std::process::id());
     assert_eq!((one.pid, one.service), (pid, None), "{one:?}");
     assert_eq!(
         apart.iter().sum::<u64>() + one.counts.failures[REFUSED],

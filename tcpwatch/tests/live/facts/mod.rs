@@ -6,6 +6,7 @@ mod ends;
 mod floods;
 mod groups;
 mod listeners;
+mod refused;
 mod remotes;
 
 use std::time::{Duration, Instant};

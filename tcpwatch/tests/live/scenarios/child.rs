@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::churn::Idle;
 use crate::support::netns::Netns;
 use crate::support::sock;
 
@@ -44,6 +45,11 @@ impl Child {
     /// Listens with others at one address, and never accepts.
     pub(crate) fn deaf(ns: &Netns, at: SocketAddr) -> Self {
         Self::start(ns, &format!("deaf {at}"), Stdio::null())
+    }
+
+    /// Has connections with itself, on which nothing happens.
+    pub(crate) fn crowding(ns: &Netns, connections: usize) -> Self {
+        Self::start(ns, &format!("crowd {connections}"), Stdio::null())
     }
 
     /// Listens, hands the socket to a child of its own, and ends.
@@ -132,6 +138,11 @@ fn play(role: &str) {
         "leak-inherited" => leak(&inherited().into(), end),
         "deaf" => {
             let _listener = sock::listen_sharing(address(at), BACKLOG).expect("listen");
+            say(std::process::id());
+            std::thread::sleep(LIFE);
+        }
+        "crowd" => {
+            let _held = Idle::open(at.parse().expect("a number"));
             say(std::process::id());
             std::thread::sleep(LIFE);
         }
