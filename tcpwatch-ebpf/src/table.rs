@@ -80,7 +80,13 @@ pub(crate) fn claim_again(socket: u64, meta: Meta, now: u64, owner: u32) -> bool
 #[inline(always)]
 pub(crate) fn recall(socket: u64) -> (u32, u8) {
     let mut scratch = 0;
-    if let (Some(place), Some(meta)) = find(socket, &mut scratch) {
+    recall_by(socket, |way| launder(way, &mut scratch))
+}
+
+/// The same, with a function that makes the verifier forget what it knows of a number.
+#[inline(always)]
+pub(crate) fn recall_by(socket: u64, forget: impl FnMut(u64) -> u64) -> (u32, u8) {
+    if let (Some(place), Some(meta)) = find_by(socket, forget) {
         return (place.owner(), meta.flags());
     }
     closed_lately(socket).unwrap_or((0, ROLE_UNKNOWN))

@@ -21,7 +21,7 @@ pub(super) struct Remembered {
 /// What is remembered of a socket that something happens to.
 #[inline(always)]
 pub(super) fn remembered(socket: Typed) -> Remembered {
-    let (owner, flags) = table::recall(socket.identity());
+    let (owner, flags) = table::recall_by(socket.identity(), unlearn);
     let packed = unlearn(u64::from(owner) << 8 | u64::from(flags));
     Remembered { owner: (packed >> 8) as u32, flags: packed as u8 }
 }

@@ -109,7 +109,7 @@ impl Ticks {
     /// `duration` in ticks; never reached as long as a tick is not known.
     fn of(&self, duration: Duration) -> u64 {
         let ticks = |rate: u64| duration.as_secs() * rate + u64::from(duration.subsec_millis()) * rate / 1000;
-        self.per_second.map_or(u64::MAX, ticks)
+        self.per_second.map_or(survey::NEVER, ticks)
     }
 }
 
@@ -230,10 +230,11 @@ impl Surveyor {
     }
 
     fn request(&self, (low, high): (u16, u16), tuples: bool) -> Request {
-        let mut aged = [u64::MAX; 16];
+        let mut aged = [survey::NEVER; 16];
         for state in TcpState::ALL {
             let after = self.plan.aged_after[state.index()];
-            aged[state as usize] = u64::try_from(after.as_nanos()).unwrap_or(u64::MAX);
+            aged[state as usize] =
+                u64::try_from(after.as_nanos()).unwrap_or(survey::NEVER).min(survey::NEVER);
         }
         Request {
             aged,
