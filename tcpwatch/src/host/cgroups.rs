@@ -28,7 +28,7 @@ const SHARE: u32 = 100;
 /// What is known of cgroups.
 #[derive(Debug, Default)]
 pub(super) struct Cgroups {
-    /// `None`: there is no such directory, as it is gone or cannot be seen from here.
+    /// `None`: there is no such directory, as it is gone or cannot be seen from here, or its path says nothing.
     known: HashMap<u32, Option<Arc<Process>>>,
     due: Option<Instant>,
 }
@@ -89,7 +89,7 @@ impl Cgroups {
                 if let Ok(id) = u32::try_from(entry.ino())
                     && missing.remove(&id)
                 {
-                    self.known.insert(id, Some(Arc::new(place(&path))));
+                    self.known.insert(id, place(&path).map(Arc::new));
                 }
                 waiting.push(path);
             }
@@ -98,10 +98,13 @@ impl Cgroups {
     }
 }
 
-/// What is known of all that is in a cgroup.
-fn place(path: &Path) -> Process {
+/// What is known of all that is in a cgroup, if that is a container or a unit: a name alone says nothing.
+fn place(path: &Path) -> Option<Process> {
     let place = cgroup::of_path(&format!("/{}", path.display()));
-    Process { cgroup: place.cgroup, container: place.container, unit: place.unit, ..Process::default() }
+    let is_one = place.container.is_some() || place.unit.is_some();
+    let known =
+        Process { cgroup: place.cgroup, container: place.container, unit: place.unit, ..Process::default() };
+    is_one.then_some(known)
 }
 
 /// Where the hierarchy of version 2 is mounted: as the host's first process sees it, which sees all of it, or else here.
@@ -175,11 +178,12 @@ mod tests {
         let digits = "ab".repeat(32);
         let path = format!("kubepods/pod{UID}/cri-containerd-{digits}.scope");
         let (id, other) = (host.make(&path), host.make("system.slice/web.service"));
+        let plain = host.make("some/group");
         let mut cgroups = Cgroups::default();
-        let ids = BTreeSet::from([id, other, u32::MAX]);
+        let ids = BTreeSet::from([id, other, plain, u32::MAX]);
         let now = Instant::now();
         let found = cgroups.describe(&host.0, &ids, &Directory::default(), now);
-        assert_eq!(found.len(), 2, "one is not there: {found:?}");
+        assert_eq!(found.len(), 2, "one says nothing and one is not there: {found:?}");
         let known = container(&found, id).expect("a container");
         assert_eq!(
             (known.id.as_str(), known.pod.as_ref().map(|pod| pod.uid.as_str())),
@@ -201,11 +205,11 @@ mod tests {
         let mut cgroups = Cgroups::default();
         let now = Instant::now();
         cgroups.describe(&host.0, &BTreeSet::from([1]), &Directory::default(), now);
-        let late = host.make("docker/late");
+        let late = host.make("late.service");
         let ids = BTreeSet::from([late]);
         assert!(cgroups.describe(&host.0, &ids, &Directory::default(), now + EVERY / 2).is_empty());
         let found = cgroups.describe(&host.0, &ids, &Directory::default(), now + EVERY * 1000);
-        assert_eq!(found[&late].cgroup.as_deref(), Some("/docker/late"));
+        assert_eq!(found[&late].cgroup.as_deref(), Some("/late.service"));
         let many: BTreeSet<u32> = (1..).step_by(2).take(MOST * 2).collect();
         cgroups.describe(&host.0, &many, &Directory::default(), now + EVERY * 2000);
         assert_eq!(cgroups.known.len(), MOST);
