@@ -74,6 +74,12 @@ pub enum Field {
     ListenHead,
     NetList,
     TimeWaitRefs,
+    SendMemory,
+    ReceiveMemory,
+    ReservedMemory,
+    Cgroup,
+    CgroupNode,
+    CgroupId,
 }
 
 /// Where a field is found, and what it means that a kernel lacks it.
@@ -81,6 +87,7 @@ pub enum Field {
 pub struct Place {
     pub field: Field,
     pub container: &'static str,
+    /// Where kernels differ, several of them with `|` between; the first that there is counts.
     pub path: &'static str,
     /// Size in bytes that the programs read; 0 for a bitfield, of which they read the lowest bits that matter.
     pub size: u32,
@@ -89,7 +96,7 @@ pub struct Place {
 }
 
 /// Number of fields.
-pub const COUNT: usize = 63;
+pub const COUNT: usize = 69;
 
 /// The offset of a bitfield: its first byte, and how far its lowest bit is from that byte's.
 pub const fn bit_offset(byte: u16, shift: u16) -> u16 {
@@ -235,7 +242,17 @@ pub const PLACES: [Place; COUNT] = [
         4,
         "TIME_WAIT sockets of all namespaces without a look into each",
     ),
+    optional(Field::SendMemory, "sock", "sk_wmem_queued", 4, MEMORY),
+    optional(Field::ReceiveMemory, "sock", "sk_backlog.rmem_alloc", 4, MEMORY),
+    optional(Field::ReservedMemory, "sock", "sk_forward_alloc", 4, MEMORY),
+    // A pointer; until Linux 5.15 a word that is a pointer if its lowest bits are 0.
+    optional(Field::Cgroup, "sock", "sk_cgrp_data.cgroup|sk_cgrp_data.val", 8, CGROUPS),
+    optional(Field::CgroupNode, "cgroup", "kn", 8, CGROUPS),
+    optional(Field::CgroupId, "kernfs_node", "id", 8, CGROUPS),
 ];
+
+const MEMORY: &str = "the kernel's memory of each owner's sockets";
+const CGROUPS: &str = "the containers of sockets that no process has";
 
 const WALK: &str = "listings of all sockets as fast as they can be";
 const SWEEP: &str = "one walk for the sockets of all namespaces";

@@ -6,7 +6,8 @@ use crate::state::TcpState;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Request {
-    /// Nanoseconds in its state from which on a socket counts as aged, by kernel state number.
+    /// Nanoseconds in its state from which on a socket counts as aged, by kernel state number. Like all limits here it is
+    /// below [`NEVER`], so that the kernel side can compare by subtracting.
     pub aged: [u64; 16],
     /// Ticks of the kernel without a word from either side, from which on a peer is silent.
     pub silent_ticks: u64,
@@ -22,6 +23,9 @@ pub struct Request {
     /// Tells one walk over all files from the one before.
     pub pass: u64,
 }
+
+/// A limit that nothing reaches.
+pub const NEVER: u64 = u64::MAX >> 1;
 
 /// A bit for every port that somebody listens on in the namespace that is walked.
 pub type Ports = [u64; 1024];
@@ -94,7 +98,20 @@ impl Key {
         )
     }
 
+    /// The bit that says that the upper half is the id of a cgroup, not of a process.
+    pub const BY_CGROUP: u64 = 1 << 12;
+
+    /// The owner; 0 if it is not known.
     pub const fn pid(self) -> u32 {
+        if self.0 & Self::BY_CGROUP == 0 { self.upper() } else { 0 }
+    }
+
+    /// The cgroup of sockets whose owner is not known; 0 if that is not known either.
+    pub const fn cgroup(self) -> u32 {
+        if self.0 & Self::BY_CGROUP == 0 { 0 } else { self.upper() }
+    }
+
+    const fn upper(self) -> u32 {
         (self.0 >> 32) as u32
     }
 
@@ -127,6 +144,12 @@ pub struct Sum {
     pub unread_bytes: u64,
     pub unread: u64,
     pub unsent_bytes: u64,
+    /// Whole sockets of which the memory is known, and the kernel's memory that they have: what waits to be sent or
+    /// acknowledged, what has been received, and what is set aside for more.
+    pub measured: u64,
+    pub send_memory: u64,
+    pub receive_memory: u64,
+    pub reserved_memory: u64,
     /// The oldest socket's addresses and ports (local, remote).
     pub local: [u8; 16],
     pub remote: [u8; 16],
@@ -134,14 +157,14 @@ pub struct Sum {
 }
 
 /// Words of a [`Sum`].
-pub const SUM_WORDS: usize = 12;
+pub const SUM_WORDS: usize = 16;
 
 const _: () = assert!(size_of::<Sum>() == SUM_WORDS * 8);
 
 impl Sum {
     /// The record whose words these are.
     pub const fn from_words(words: &[u64; SUM_WORDS]) -> Self {
-        let [a, b, c, d, ..] = words[11].to_ne_bytes();
+        let [a, b, c, d, ..] = words[15].to_ne_bytes();
         Self {
             count: words[0],
             aged: words[1],
@@ -150,8 +173,12 @@ impl Sum {
             unread_bytes: words[4],
             unread: words[5],
             unsent_bytes: words[6],
-            local: joined(words[7].to_ne_bytes(), words[8].to_ne_bytes()),
-            remote: joined(words[9].to_ne_bytes(), words[10].to_ne_bytes()),
+            measured: words[7],
+            send_memory: words[8],
+            receive_memory: words[9],
+            reserved_memory: words[10],
+            local: joined(words[11].to_ne_bytes(), words[12].to_ne_bytes()),
+            remote: joined(words[13].to_ne_bytes(), words[14].to_ne_bytes()),
             ports: [u16::from_ne_bytes([a, b]), u16::from_ne_bytes([c, d]), 0, 0],
         }
     }
@@ -213,6 +240,10 @@ mod tests {
         let key = Key::new(0xdead_beef, 0xabcd, 12, PASSIVE | ORPHAN, trouble::OWN_WINDOW_ZERO);
         assert_eq!((key.pid(), key.port(), key.state()), (0xdead_beef, 0xabcd, 12));
         assert_eq!((key.flags(), key.trouble()), (PASSIVE | ORPHAN, trouble::OWN_WINDOW_ZERO));
+        assert_eq!(key.cgroup(), 0);
+        let of_cgroup = Key(key.0 | Key::BY_CGROUP);
+        assert_eq!((of_cgroup.pid(), of_cgroup.cgroup()), (0, 0xdead_beef));
+        assert_eq!((of_cgroup.port(), of_cgroup.trouble()), (key.port(), key.trouble()));
     }
 
     #[test]
@@ -224,8 +255,8 @@ mod tests {
         assert_eq!((words[15], words[REQUEST_WORDS - 1]), (7, 9));
         let mut words = [0; SUM_WORDS];
         words[3] = 5;
-        words[8] = u64::from_ne_bytes([0, 0, 0xff, 0xff, 127, 0, 0, 1]);
-        words[11] = u64::from_ne_bytes([1, 0, 2, 0, 0, 0, 0, 0]);
+        words[12] = u64::from_ne_bytes([0, 0, 0xff, 0xff, 127, 0, 0, 1]);
+        words[15] = u64::from_ne_bytes([1, 0, 2, 0, 0, 0, 0, 0]);
         let sum = Sum::from_words(&words);
         assert_eq!((sum.oldest, sum.local[12], sum.ports[0].to_ne_bytes()), (5, 127, [1, 0]));
     }

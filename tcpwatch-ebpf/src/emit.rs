@@ -111,6 +111,18 @@ pub(crate) fn family(kernel: u16) -> u8 {
     if kernel == AF_INET6 { 6 } else { 4 }
 }
 
+/// Both addresses likewise, with one look at the family.
+#[inline(always)]
+pub(crate) fn addresses(local: &mut [u8; 16], remote: &mut [u8; 16], socket: Typed) {
+    if socket.load::<u16>(Field::Family) == AF_INET6 {
+        socket.any().read_address(Field::LocalV6, local);
+        socket.any().read_address(Field::RemoteV6, remote);
+    } else {
+        v4_mapped(local, socket.load(Field::LocalV4));
+        v4_mapped(remote, socket.load(Field::RemoteV4));
+    }
+}
+
 #[inline(always)]
 fn address(into: &mut [u8; 16], socket: Typed, family: u16, v4: Field, v6: Field) -> u8 {
     if family == AF_INET6 {

@@ -27,6 +27,8 @@
 #[cfg(target_arch = "bpf")]
 mod add;
 #[cfg(target_arch = "bpf")]
+mod branchless;
+#[cfg(target_arch = "bpf")]
 mod emit;
 #[cfg(target_arch = "bpf")]
 mod maps;

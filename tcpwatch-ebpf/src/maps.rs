@@ -102,7 +102,7 @@ pub(crate) static FOLDED: LruHashMap<remote::Holder, remote::Counts> = LruHashMa
 #[map]
 pub(crate) static LISTENER_SHARES: LruHashMap<u64, u64> = LruHashMap::with_max_entries(1024, 0);
 
-/// Sockets in groups, cleared by user space before each survey.
+/// Sockets in groups; user space takes them out after each survey.
 #[map]
 pub(crate) static GROUPS: HashMap<u64, Sum> = HashMap::with_max_entries(4096, 0);
 

@@ -9,7 +9,7 @@ pub const IN_POD: &str = " in pod ";
 /// A process that owns sockets, or did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Process {
-    /// As the host sees it.
+    /// As the host sees it; 0 where it is only known in which cgroup the process runs, or ran.
     pub pid: u32,
     /// As it sees itself, in its own pid namespace; `None` if that is the same or not known.
     pub inner_pid: Option<u32>,
@@ -37,6 +37,15 @@ impl Process {
 /// `nginx (pid 4711) in pod shop/web-7d9f-abcde`, as much of it as is known.
 impl fmt::Display for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.pid == 0 {
+            f.write_str("an unknown process")?;
+            return match (&self.container, self.pod().and_then(Pod::path), &self.unit) {
+                (_, Some(pod), _) => write!(f, "{IN_POD}{pod}"),
+                (Some(container), ..) => write!(f, " in container {}", container.short_id()),
+                (None, None, Some(unit)) => write!(f, " of {unit}"),
+                _ => Ok(()),
+            };
+        }
         match (&self.command, self.exited) {
             (Some(command), false) => write!(f, "{command} (pid {})", self.pid),
             (Some(command), true) => write!(f, "{command} (pid {}, which has ended)", self.pid),

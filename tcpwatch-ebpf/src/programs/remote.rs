@@ -28,9 +28,15 @@ fn is_client(flags: u8, local_port: u16, remote_port: u16) -> bool {
 }
 
 /// Counts for the remote end of a connection.
-#[inline(never)]
+#[inline(always)]
 pub(super) fn count(socket: Typed, flags: u8, pid: u32, what: Count) {
-    add_to(socket, flags, pid, what as usize);
+    count_as(socket, flags, pid, what as usize);
+}
+
+/// Counts `what`, the number of a [`Count`].
+#[inline(never)]
+pub(super) fn count_as(socket: Typed, flags: u8, pid: u32, what: usize) {
+    add_to(socket, flags, pid, what);
 }
 
 /// Counts a connect that failed.

@@ -14,6 +14,7 @@ use crate::programs::record::{Record, counter};
 use crate::programs::told::{remembered, tell};
 use crate::programs::{listener, remote};
 use crate::read::Typed;
+use crate::unlearn::unlearn;
 
 /// SYN, data and FIN segments of full sockets, tail loss probes among them.
 #[btf_tracepoint(function = "tcp_retransmit_skb")]
@@ -28,17 +29,17 @@ pub(crate) fn retransmit(ctx: BtfTracePointContext) -> i32 {
     } else {
         Retransmit::Data
     };
+    let kind = unlearn(kind as u64) as usize & 3;
     let Some(record) = Record::of_others() else { return 0 };
-    record.add(counter!(record, retransmits), kind as usize, 1);
+    record.add(counter!(record, retransmits), kind, 1);
     let known = remembered(socket);
-    match kind {
-        Retransmit::Syn => remote::count(socket, known.flags, known.owner, Count::Syn),
-        Retransmit::Data => {
-            let cause = cause(socket.any().read_bits(Field::CongestionState));
-            record.add(counter!(record, retransmit_causes), cause as usize & 3, 1);
-            remote::count(socket, known.flags, known.owner, cause);
+    if error == 0 {
+        let mut what = Count::Syn as usize;
+        if kind == Retransmit::Data as usize {
+            what = cause(socket.any().read_bits(Field::CongestionState)) as usize;
+            record.add(counter!(record, retransmit_causes), what & 3, 1);
         }
-        Retransmit::SynAck | Retransmit::Failed => {}
+        remote::count_as(socket, known.flags, known.owner, unlearn(what as u64) as usize);
     }
     touch_of(socket);
     tell(record.host, socket, Kind::Retransmit, kind as u8, error, known);

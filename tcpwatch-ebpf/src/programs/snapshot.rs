@@ -21,6 +21,7 @@ use crate::older;
 use crate::programs::{add_shared, listener};
 use crate::read::{Any, Typed, has};
 use crate::table;
+use crate::unlearn::unlearn;
 use crate::zero::zeroed;
 
 /// `struct bpf_iter__tcp`.
@@ -69,7 +70,7 @@ fn census(ctx: *mut IterContext) -> i32 {
 
 /// Counts a socket, and meets it if it is older than the programs.
 #[inline(always)]
-pub(super) fn tally(socket: Typed, state: u8) {
+fn tally(socket: Typed, state: u8) {
     if let Some(counts) = CENSUS_COUNTS.get_ptr_mut(0) {
         let is_mini = state == FIN_WAIT2 && !is_full(state, socket);
         let slot = if is_mini { FIN_WAIT2_MINIS } else { state as usize & (CENSUS_SLOTS - 1) };
@@ -131,7 +132,7 @@ pub(super) fn shown_state(socket: Typed) -> u8 {
 
 /// Whether it is a whole socket, not a mini-socket.
 #[inline(always)]
-pub(super) fn is_full(shown: u8, socket: Typed) -> bool {
+fn is_full(shown: u8, socket: Typed) -> bool {
     shown != NEW_SYN_RECV && shown != CLOSE && socket.load::<u8>(Field::State) != TIME_WAIT
 }
 
@@ -239,7 +240,7 @@ pub(super) fn load<T: Copy + Default>(tcp: Typed, field: Field) -> T {
 
 /// Whether a process has the socket: not yet, not any more, or (0) one does.
 #[inline(always)]
-pub(super) fn ownership(tcp: Typed) -> u8 {
+fn ownership(tcp: Typed) -> u8 {
     if tcp.load::<u64>(Field::Flags) & SOCK_DEAD != 0 {
         detail::ORPHAN
     } else if tcp.load::<u64>(Field::Socket) == 0 && load::<u8>(tcp, Field::IsMptcp) & 1 == 0 {
@@ -252,7 +253,7 @@ pub(super) fn ownership(tcp: Typed) -> u8 {
 
 /// Bytes that wait on either side: received and not read, written and not acknowledged.
 #[inline(always)]
-pub(super) fn amounts(state: u8, tcp: Typed) -> (u32, u32) {
+fn amounts(state: u8, tcp: Typed) -> (u32, u32) {
     let (mut unread, mut unsent) = (0, 0);
     if state == SYN_SENT {
         return (unread, unsent);
@@ -272,6 +273,6 @@ pub(super) fn amounts(state: u8, tcp: Typed) -> (u32, u32) {
 
 /// A difference of sequence numbers or ticks; one that is negative because they were not read together is none.
 #[inline(always)]
-pub(super) fn bounded(difference: u32) -> u32 {
+fn bounded(difference: u32) -> u32 {
     if difference >> 31 == 0 { difference } else { 0 }
 }

@@ -1,43 +1,32 @@
 //! A walk over the sockets of a namespace that sums them up in groups: by owner, state, service and what is wrong.
 //!
-//! It counts for the census as well, so that one walk serves both.
+//! It counts for the census as well, so that one walk serves both. It does not meet sockets that are older than the
+//! programs: the walks at the start do.
 
-use aya_ebpf::helpers::{bpf_ktime_get_ns, generated::bpf_jiffies64};
-use tcpwatch_common::event::{UNKNOWN, detail};
+mod facts;
+mod owner;
+mod trouble;
+
+use tcpwatch_common::event::{CENSUS_SLOTS, FIN_WAIT2_MINIS};
 use tcpwatch_common::offsets::Field;
-use tcpwatch_common::socket::{PASSIVE as WAS_PASSIVE, ROLE_UNKNOWN, SINCE_UNKNOWN};
 use tcpwatch_common::state::TcpState;
-use tcpwatch_common::survey::{
-    ACTIVE, Key, NEVER_ACCEPTED, ORPHAN, PASSIVE, Request, Sum, TupleKey, TupleSum, port_bit, trouble,
-};
+use tcpwatch_common::survey::{Key, PASSIVE, Request, Sum, TupleKey, TupleSum};
 
+use self::facts::Facts;
+use crate::branchless::{below, is_same, is_zero, not};
 use crate::emit;
-use crate::maps::{GROUPS, SERVICE_PORTS, SURVEY_REQUEST, SURVEY_RESULT, TUPLES};
+use crate::maps::{CENSUS_COUNTS, GROUPS, SERVICE_PORTS, SURVEY_REQUEST, SURVEY_RESULT, TUPLES};
 use crate::programs::add_shared;
-use crate::programs::snapshot::{
-    IterContext, SOCK_KEEPOPEN, amounts, bounded, is_full, ownership, shown_state, tally,
-};
-use crate::read::{Typed, has};
-use crate::table;
+use crate::programs::snapshot::{IterContext, shown_state};
+use crate::read::Typed;
+use crate::unlearn::unlearn;
 
-const ESTABLISHED: u8 = TcpState::Established as u8;
-const LISTEN: u8 = TcpState::Listen as u8;
-const TIME_WAIT: u8 = TcpState::TimeWait as u8;
-const CLOSE_WAIT: u8 = TcpState::CloseWait as u8;
+const FIN_WAIT2: u64 = TcpState::FinWait2 as u64;
+const LISTEN: u64 = TcpState::Listen as u64;
+const TIME_WAIT: u64 = TcpState::TimeWait as u64;
 
-/// What is known of one socket.
-struct Facts {
-    state: u8,
-    full: bool,
-    pid: u32,
-    flags: u8,
-    trouble: u8,
-    age: u64,
-    unread: u64,
-    unsent: u64,
-    local_port: u16,
-    remote_port: u16,
-}
+/// The states, as the kernel has them, of what is no whole socket.
+const NOT_WHOLE: u64 = 1 << TIME_WAIT | 1 << TcpState::NewSynRecv as u64 | 1 << TcpState::Close as u64;
 
 /// Sums up the sockets of a namespace.
 #[unsafe(no_mangle)]
@@ -49,117 +38,42 @@ fn survey(ctx: *mut IterContext) -> i32 {
         return 0;
     }
     let socket = Typed(socket);
-    let state = shown_state(socket);
-    tally(socket, state);
+    let state = unlearn(shown_state(socket).into()) & 15;
+    let whole = !NOT_WHOLE >> (socket.load::<u8>(Field::State) & 63) & 1;
+    count(state, whole);
     let Some(request) = SURVEY_REQUEST.get(0) else { return 0 };
+    let Some(services) = SERVICE_PORTS.get(0) else { return 0 };
     if state == LISTEN {
         return 0;
     }
-    let mut facts = Facts {
-        state,
-        full: is_full(state, socket),
-        pid: 0,
-        flags: 0,
-        trouble: trouble::NONE,
-        age: UNKNOWN,
-        unread: 0,
-        unsent: 0,
-        local_port: socket.load(Field::LocalPort),
-        remote_port: u16::from_be(socket.load(Field::RemotePort)),
-    };
-    if facts.full {
-        full_socket(&mut facts, socket, request);
+    let facts = if unlearn(whole) != 0 {
+        let Some(facts) = facts::of_whole(socket, state, request) else { return 0 };
+        facts
     } else {
-        // A mini-socket does not tell who connected. An ephemeral port here was most likely chosen by a connect().
-        let is_ephemeral = u64::from(facts.local_port) >= request.port_low
-            && u64::from(facts.local_port) <= request.port_high;
-        facts.flags = if state == TcpState::NewSynRecv as u8 || !is_ephemeral { PASSIVE } else { 0 };
-    }
-    if facts.flags & (ACTIVE | PASSIVE) == 0 {
-        // Nor does a socket older than the programs. One at the port of a listener is a client's connection to it.
-        facts.flags |= match is_service(facts.local_port) {
-            true => PASSIVE,
-            false if !facts.full => ACTIVE,
-            false => 0,
-        };
-    }
-    sum_up(socket, &facts, request);
-    if request.tuples != 0 && facts.flags & PASSIVE == 0 {
-        count_tuple(socket, &facts);
+        facts::of_mini(socket, state, request)
+    };
+    let facts = facts.with_role(not(whole), services);
+    sum_up(socket, state, &facts, request);
+    if request.tuples != 0 && unlearn(facts.flags & u64::from(PASSIVE)) == 0 {
+        count_tuple(socket, &facts, is_same(state, TIME_WAIT) | not(whole));
     }
     0
 }
 
+/// Counts the socket for the census.
 #[inline(always)]
-fn is_service(port: u16) -> bool {
-    let (word, bit) = port_bit(port);
-    SERVICE_PORTS.get(0).is_some_and(|ports| ports[word & (ports.len() - 1)] & bit != 0)
-}
-
-#[inline(always)]
-fn full_socket(facts: &mut Facts, socket: Typed, request: &Request) {
-    if let (Some(place), Some(meta)) = table::find(socket.identity()) {
-        facts.pid = place.owner();
-        let known = meta.flags();
-        if known & SINCE_UNKNOWN == 0 {
-            // SAFETY: a helper without preconditions.
-            facts.age = unsafe { bpf_ktime_get_ns() }.saturating_sub(place.since());
-        }
-        if known & ROLE_UNKNOWN == 0 {
-            facts.flags |= if known & WAS_PASSIVE != 0 { PASSIVE } else { ACTIVE };
-        }
-    }
-    // The walk gives only the common part of a socket.
-    let Some(tcp) = socket.tcp() else { return };
-    facts.flags |= match ownership(tcp) {
-        detail::ORPHAN => ORPHAN,
-        detail::NEVER_ACCEPTED => NEVER_ACCEPTED,
-        _ => 0,
-    };
-    let (unread, unsent) = amounts(facts.state, tcp);
-    (facts.unread, facts.unsent) = (unread.into(), unsent.into());
-    if facts.state == ESTABLISHED || facts.state == CLOSE_WAIT {
-        find_trouble(facts, tcp, request);
+fn count(state: u64, whole: u64) {
+    let is_mini = is_same(state, FIN_WAIT2) & not(whole);
+    let slot = state + is_mini * (FIN_WAIT2_MINIS as u64 - FIN_WAIT2);
+    if let Some(counts) = CENSUS_COUNTS.get_ptr_mut(0) {
+        // SAFETY: a whole record of the map.
+        add_shared(unsafe { (*counts).get_mut(slot as usize & (CENSUS_SLOTS - 1)) }, 1);
     }
 }
 
 #[inline(always)]
-fn find_trouble(facts: &mut Facts, tcp: Typed, request: &Request) {
-    if !has(Field::LastAck) || !has(Field::LastSent) || !has(Field::PacketsOut) || !has(Field::SendWindow) {
-        return;
-    }
-    // SAFETY: a helper without preconditions.
-    let now = unsafe { bpf_jiffies64() } as u32;
-    let since = |field: Field| u64::from(bounded(now.wrapping_sub(tcp.load(field))));
-    let (ack, sent) = (since(Field::LastAck), since(Field::LastSent));
-    if tcp.load::<u32>(Field::PacketsOut) != 0 {
-        // One that is only about to answer has not been asked twice.
-        let again = !has(Field::Retries) || tcp.load::<u8>(Field::Retries) != 0;
-        if again && ack >= request.unacknowledged_ticks && sent < ack {
-            facts.trouble = trouble::UNACKNOWLEDGED;
-        }
-    } else if facts.unsent != 0 {
-        if tcp.load::<u32>(Field::SendWindow) == 0 && sent >= request.stalled_ticks {
-            facts.trouble = trouble::PEER_WINDOW_ZERO;
-        }
-    } else if facts.unread != 0 && has(Field::ReceiveWindow) && has(Field::LastReceived) {
-        if tcp.load::<u32>(Field::ReceiveWindow) == 0 && since(Field::LastReceived) >= request.stalled_ticks {
-            facts.trouble = trouble::OWN_WINDOW_ZERO;
-        }
-    } else if facts.state == ESTABLISHED {
-        let idle = if ack < sent { ack } else { sent };
-        if idle >= request.silent_ticks && tcp.load::<u64>(Field::Flags) & SOCK_KEEPOPEN == 0 {
-            facts.trouble = trouble::NO_KEEPALIVE;
-        }
-    }
-}
-
-#[inline(always)]
-fn sum_up(socket: Typed, facts: &Facts, request: &Request) {
-    // Where the service is not known to be here, it is there.
-    let port = if facts.flags & PASSIVE != 0 { facts.local_port } else { facts.remote_port };
-    let key = Key::new(facts.pid, port, facts.state, facts.flags, facts.trouble).0;
-    let Some(sum) = group(key) else {
+fn sum_up(socket: Typed, state: u64, facts: &Facts, request: &Request) {
+    let Some(sum) = group(facts.key(state)) else {
         if let Some(folded) = SURVEY_RESULT.get_ptr_mut(0) {
             // SAFETY: a counter of the map.
             add_shared(Some(unsafe { &mut *folded }), 1);
@@ -168,43 +82,40 @@ fn sum_up(socket: Typed, facts: &Facts, request: &Request) {
     };
     // SAFETY: a record of the map; one walk at a time writes it.
     let sum = unsafe { &mut *sum };
+    let is_first = is_zero(sum.count);
     sum.count += 1;
     sum.unread_bytes += facts.unread;
-    sum.unread += u64::from(facts.unread != 0);
+    sum.unread += not(is_zero(facts.unread));
     sum.unsent_bytes += facts.unsent;
-    let known = facts.age != UNKNOWN;
-    if known {
-        sum.aged += u64::from(facts.age >= request.aged[(facts.state & 15) as usize]);
-    } else {
-        sum.unknown_age += 1;
-    }
-    if sum.count == 1 || (known && facts.age > sum.oldest) {
-        sum.oldest = if known { facts.age } else { 0 };
-        let family: u16 = socket.load(Field::Family);
-        emit::local_address(&mut sum.local, socket, family);
-        emit::remote_address(&mut sum.remote, socket, family);
-        sum.ports = [facts.local_port, facts.remote_port, 0, 0];
+    sum.measured += facts.measured;
+    sum.send_memory = sum.send_memory.wrapping_add(facts.send_memory);
+    sum.receive_memory = sum.receive_memory.wrapping_add(facts.receive_memory);
+    sum.reserved_memory = sum.reserved_memory.wrapping_add(facts.reserved_memory);
+    sum.aged += facts.is_age_known & not(below(facts.age, request.aged[(state & 15) as usize]));
+    sum.unknown_age += not(facts.is_age_known);
+    // The age of one that is not known is 0.
+    if is_first | below(sum.oldest, facts.age) != 0 {
+        sum.oldest = facts.age;
+        emit::addresses(&mut sum.local, &mut sum.remote, socket);
+        sum.ports = [facts.local_port as u16, facts.remote_port as u16, 0, 0];
     }
 }
 
 /// The sum of a group, made if it is not there; `None` if there is no room.
 #[inline(always)]
-fn group(key: u64) -> Option<*mut Sum> {
-    if let Some(sum) = GROUPS.get_ptr_mut(key) {
+fn group(key: Key) -> Option<*mut Sum> {
+    if let Some(sum) = GROUPS.get_ptr_mut(key.0) {
         return Some(sum);
     }
-    let _ = GROUPS.insert(key, Sum::default(), 0);
-    GROUPS.get_ptr_mut(key)
+    let _ = GROUPS.insert(key.0, Sum::default(), 0);
+    GROUPS.get_ptr_mut(key.0)
 }
 
 /// Counts a local port that is taken toward a destination.
 #[inline(always)]
-fn count_tuple(socket: Typed, facts: &Facts) {
-    let mut key = TupleKey { remote_port: facts.remote_port, ..TupleKey::default() };
-    let family: u16 = socket.load(Field::Family);
-    emit::local_address(&mut key.local, socket, family);
-    emit::remote_address(&mut key.remote, socket, family);
-    let time_wait = u64::from(facts.state == TIME_WAIT || !facts.full);
+fn count_tuple(socket: Typed, facts: &Facts, time_wait: u64) {
+    let mut key = TupleKey { remote_port: facts.remote_port as u16, ..TupleKey::default() };
+    emit::addresses(&mut key.local, &mut key.remote, socket);
     match TUPLES.get_ptr_mut(key) {
         // SAFETY: a record of the map; one walk at a time writes it.
         Some(sum) => unsafe {

@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::tell::{self, percent, share};
 use crate::finding::{Candidate, Evidence, Kind, Severity, Subject};
 use crate::model::Window;
-use crate::sample::{HostLimits, Sample};
+use crate::model::memory::{self, Owned};
+use crate::sample::{HostLimits, Memory, Sample};
 
 /// How long it must last.
 const LASTS: Duration = Duration::from_secs(3);
@@ -38,12 +39,12 @@ pub(super) fn detect(window: &Window, limits: &Limits) -> Vec<Candidate> {
     let lasting = |of: fn(&HostLimits, &Limits) -> Option<Severity>| {
         Some(of(&now.limits, limits)?.min(of(&then.limits, limits)?))
     };
-    let memory = lasting(memory).and_then(|severity| of_memory(now, severity));
+    let memory = lasting(used).and_then(|severity| of_memory(now, severity));
     let orphans = lasting(orphans).and_then(|severity| of_orphans(now, severity));
     memory.into_iter().chain(orphans).collect()
 }
 
-fn memory(host: &HostLimits, limits: &Limits) -> Option<Severity> {
+fn used(host: &HostLimits, limits: &Limits) -> Option<Severity> {
     let (used, [_, pressure, high]) = (host.memory?, host.memory_limits?);
     if share(used, high) >= limits.memory_share {
         Some(Severity::Critical)
@@ -69,13 +70,18 @@ fn of_memory(sample: &Sample, severity: Severity) -> Option<Candidate> {
         ("pressure_pages", Evidence::Count(pressure)),
         ("high_pages", Evidence::Count(high)),
     ];
-    let largest = largest_queues(sample);
-    if let Some((who, bytes)) = &largest {
-        evidence.push(("largest_queues", Evidence::Text(who.clone())));
-        evidence.push(("largest_queues_bytes", Evidence::Count(*bytes)));
+    let largest = largest(sample);
+    for ((name, bytes), (who, owned)) in LARGEST.into_iter().zip(&largest) {
+        evidence.push((name, Evidence::Text(who.clone())));
+        evidence.push((bytes, Evidence::Count(owned.memory.total())));
     }
-    let mut advice = Vec::from_iter(largest.map(|(who, bytes)| {
-        format!("Look at {who} first: {bytes} bytes wait in its sockets, unread or unsent")
+    let mut advice = Vec::from_iter(largest.first().map(|(who, Owned { memory, unaccepted, .. })| {
+        let Memory { send, receive, reserved } = memory;
+        format!(
+            "Look at {who} first: its sockets have {} bytes of it ({send} to be sent, {receive} not read, {reserved} set \
+             aside), {unaccepted} of them in connections that are not accepted yet",
+            memory.total()
+        )
     }));
     advice.push(String::from(
         "Find who holds full buffers: sockets with a large Recv-Q or Send-Q in `ss -tnm`",
@@ -109,17 +115,18 @@ fn of_memory(sample: &Sample, severity: Severity) -> Option<Candidate> {
     })
 }
 
-/// Who has most bytes in the queues of its sockets, as far as surveys tell.
-fn largest_queues(sample: &Sample) -> Option<(String, u64)> {
-    let mut by_pid = std::collections::BTreeMap::<u32, u64>::new();
+/// How those with the most memory are told.
+const LARGEST: [(&str, &str); 3] = [
+    ("largest_owner", "largest_owner_bytes"),
+    ("second_owner", "second_owner_bytes"),
+    ("third_owner", "third_owner_bytes"),
+];
+
+/// Who has most of the memory, the largest first, as far as surveys tell.
+fn largest(sample: &Sample) -> Vec<(String, Owned)> {
     let surveys = sample.namespaces.iter().filter_map(|namespace| namespace.survey.as_ref());
-    for group in surveys.flat_map(|survey| &survey.groups) {
-        if let Some(pid) = group.pid {
-            *by_pid.entry(pid).or_default() += group.unread_bytes + group.unsent_bytes;
-        }
-    }
-    let (pid, bytes) = by_pid.into_iter().max_by_key(|(_, bytes)| *bytes).filter(|(_, bytes)| *bytes > 0)?;
-    Some((tell::who(tell::process(sample, Some(pid)).as_deref()), bytes))
+    let owners = memory::by_owner(sample, surveys.flat_map(|survey| &survey.groups));
+    owners.into_iter().map(|owned| (tell::who(owned.owner.as_deref()), owned)).collect()
 }
 
 fn of_orphans(sample: &Sample, severity: Severity) -> Option<Candidate> {
@@ -156,10 +163,14 @@ fn of_orphans(sample: &Sample, severity: Severity) -> Option<Candidate> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use tcpwatch_common::TcpState;
 
     use super::*;
     use crate::detect::testing::{assert_told, evidence, group, surveyed, window};
+    use crate::process::{Container, Process};
+    use crate::sample::Group;
 
     fn host(memory: u64, orphans: u64) -> HostLimits {
         HostLimits {
@@ -215,14 +226,37 @@ mod tests {
 
     #[test]
     fn who_holds_the_memory_is_named() {
-        let queue = crate::sample::Group { unread_bytes: 5_000, ..group(TcpState::Established, 2, 0, 9) };
+        let of = |pid, send, receive| Group {
+            pid,
+            memory: Some(Memory { send, receive, reserved: 0 }),
+            ..group(TcpState::Established, 2, 0, 9)
+        };
+        let own = group(TcpState::Established, 2, 0, 9).pid;
+        let waiting = Group { never_accepted: true, ..of(own, 0, 1_000) };
+        let left = Group { cgroup: Some(70), ..of(None, 2_000, 0) };
+        let groups =
+            vec![of(own, 4_000, 0), waiting, left, of(None, 0, 30), of(Some(9), 0, 10), of(Some(8), 0, 0)];
+        let container = Container { id: "0123456789abcdef".into(), ..Container::default() };
+        let inside = Process { container: Some(container), ..Process::default() };
         let samples = (0..5).map(|second| {
-            let mut sample = surveyed(f64::from(second), vec![queue.clone()]);
+            let mut sample = surveyed(f64::from(second), groups.clone());
+            sample.cgroups.insert(70, Arc::new(inside.clone()));
             sample.limits = host(1_200, 0);
             sample
         });
         let one = detect(&window(samples), &Limits::default()).remove(0);
-        assert_eq!(evidence(&one, "largest_queues"), &Evidence::Text("web (pid 4711)".into()));
-        assert!(one.advice[0].contains("5000 bytes"), "{:?}", one.advice);
+        let told = |name| match evidence(&one, name) {
+            Evidence::Text(text) => text.clone(),
+            other => format!("{other:?}"),
+        };
+        let names = LARGEST.map(|(name, _)| told(name));
+        assert_eq!(
+            names,
+            ["web (pid 4711)", "an unknown process in container 0123456789ab", "an unknown process"]
+        );
+        assert_eq!(evidence(&one, "largest_owner_bytes"), &Evidence::Count(5_000));
+        assert_eq!(evidence(&one, "third_owner_bytes"), &Evidence::Count(30));
+        let first = &one.advice[0];
+        assert!(first.contains("5000 bytes") && first.contains("1000 of them"), "{first}");
     }
 }

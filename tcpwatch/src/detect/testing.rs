@@ -50,6 +50,7 @@ pub(crate) fn group(state: TcpState, count: u64, aged: u64, oldest: u64) -> Grou
     Group {
         state,
         pid: Some(PID),
+        cgroup: None,
         role: Some(Role::Passive),
         port: PORT,
         never_accepted: false,
@@ -62,6 +63,7 @@ pub(crate) fn group(state: TcpState, count: u64, aged: u64, oldest: u64) -> Grou
         unread_bytes: 0,
         unread: 0,
         unsent_bytes: 0,
+        memory: None,
         example: Example { local: address(1, PORT), remote: address(2, 40_000) },
     }
 }

@@ -78,6 +78,7 @@ pub fn label(name: &str, args: &[&str]) -> Option<String> {
     Some(match (name, args) {
         ("owners", [state]) => format!("Owners in {}", state.to_uppercase()),
         ("listeners", []) => "Listeners, those with the most drops first".into(),
+        ("memory_owners", []) => "Memory of sockets by owner, the largest first".into(),
         ("remotes", []) => "Remote ends with the most trouble".into(),
         ("findings", _) => "Findings".into(),
         _ => return None,

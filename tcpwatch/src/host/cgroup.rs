@@ -53,7 +53,8 @@ fn worth(place: &Place) -> u8 {
     }
 }
 
-fn of_path(path: &str) -> Place {
+/// What the path of one cgroup tells.
+pub(super) fn of_path(path: &str) -> Place {
     let path = path.strip_suffix(" (deleted)").unwrap_or(path);
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     // The outermost: whoever may make cgroups in a container could name one like another pod's.

@@ -8,6 +8,7 @@
 
 pub mod caps;
 mod cgroup;
+mod cgroups;
 pub mod clock;
 pub mod descriptors;
 pub mod diag;

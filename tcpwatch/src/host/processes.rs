@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::cgroups::Cgroups;
 use super::owner::{self, Stat};
 use super::users::Users;
 use crate::process::{Container, Process};
@@ -43,6 +44,7 @@ pub struct Processes {
     users: Users,
     users_looked: Option<Instant>,
     known: HashMap<u32, Entry>,
+    cgroups: Cgroups,
     /// Who tells what containers and pods are called, if somebody does.
     roster: Option<Roster>,
     /// What was told last, and how often that has changed.
@@ -69,6 +71,7 @@ impl Default for Processes {
             users: Users::default(),
             users_looked: None,
             known: HashMap::new(),
+            cgroups: Cgroups::default(),
             roster: None,
             told: Default::default(),
         }
@@ -80,6 +83,12 @@ impl Processes {
     /// known at one of the next. 0 stands for none.
     pub fn describe(&mut self, pids: impl Iterator<Item = u32>) -> BTreeMap<u32, Arc<Process>> {
         self.describe_at(pids, Instant::now())
+    }
+
+    /// What is in the cgroups of version 2 with these ids, as far as it is known: no process, but a container or a unit.
+    pub fn in_cgroups(&mut self, ids: impl Iterator<Item = u32>) -> BTreeMap<u32, Arc<Process>> {
+        let told = self.roster.as_ref().map_or_else(|| self.told.clone(), Roster::latest);
+        self.cgroups.describe(&self.root, &ids.collect(), &told.1, Instant::now())
     }
 
     /// Containers and pods are called as the roster has them from now on, once it has them: those of processes that are

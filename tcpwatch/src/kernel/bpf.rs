@@ -80,6 +80,36 @@ pub(super) fn run(program: BorrowedFd<'_>, arguments: &[u64]) -> io::Result<()> 
     call(bpf_cmd::BPF_PROG_TEST_RUN, &mut attr).map(drop)
 }
 
+/// Takes entries out of a hash map, from a place in it on or from its beginning: how many, and the place to go on from if
+/// there are more. Keys and values must be of the map's sizes.
+pub(super) fn take_batch<K, V>(
+    map: BorrowedFd<'_>,
+    place: Option<u32>,
+    keys: &mut [K],
+    values: &mut [V],
+) -> io::Result<(usize, Option<u32>)> {
+    let from = place.unwrap_or(0);
+    let mut next = 0_u32;
+    let mut attr = nothing();
+    // SAFETY: the member of the union that the command reads.
+    let wanted = unsafe { &mut attr.batch };
+    wanted.map_fd = number(map);
+    wanted.in_batch = if place.is_some() { (&raw const from) as u64 } else { 0 };
+    wanted.out_batch = (&raw mut next) as u64;
+    wanted.keys = keys.as_mut_ptr() as u64;
+    wanted.values = values.as_mut_ptr() as u64;
+    wanted.count = length(keys.len().min(values.len()));
+    let result = call(bpf_cmd::BPF_MAP_LOOKUP_AND_DELETE_BATCH, &mut attr);
+    // SAFETY: as above; the kernel has written how many there were.
+    let count = unsafe { attr.batch.count } as usize;
+    match result {
+        Ok(_) => Ok((count, Some(next))),
+        // Its end.
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok((count, None)),
+        Err(error) => Err(error),
+    }
+}
+
 fn nothing() -> bpf_attr {
     // SAFETY: all of its members are numbers.
     unsafe { std::mem::zeroed() }

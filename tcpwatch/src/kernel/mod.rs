@@ -14,6 +14,7 @@ mod census;
 mod connections;
 mod counters;
 mod cpu_time;
+mod drain;
 mod fair;
 mod listeners;
 mod load;

@@ -2,7 +2,7 @@
 
 use tcpwatch_common::offsets::{ABSENT, BIT_SHIFT, COUNT, Field, Offsets, PLACES, Place, bit_offset};
 
-use super::btf::{Btf, BtfError};
+use super::btf::{Btf, BtfError, Member};
 
 /// A field that this kernel lacks, and what is lost without it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +52,7 @@ fn resolve_places<'a>(
             }
             continue;
         }
-        let found = match btf.member(container, path) {
+        let found = match first(btf, container, path) {
             Ok(_) if place.field == Field::NetCookie && is_on_demand(btf) => None,
             Ok(member) => Some(member),
             Err(_) if place.lost.is_some() => None,
@@ -74,6 +74,15 @@ fn resolve_places<'a>(
         }
     }
     Ok((offsets, missing))
+}
+
+/// The first of the paths that there is.
+fn first(btf: &Btf, container: &str, paths: &str) -> Result<Member, BtfError> {
+    let (path, others) = paths.split_once('|').map_or((paths, None), |(path, others)| (path, Some(others)));
+    match (btf.member(container, path), others) {
+        (Err(_), Some(others)) => first(btf, container, others),
+        (found, _) => found,
+    }
 }
 
 fn bitfield(btf: &Btf, container: &str, path: &str) -> Option<u16> {

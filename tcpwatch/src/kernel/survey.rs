@@ -1,6 +1,6 @@
 //! Walks the sockets of the calling thread's namespace and brings back their sums by group.
 
-use aya::maps::{Array, HashMap, MapData};
+use aya::maps::{Array, MapData};
 use tcpwatch_common::event::Census;
 use tcpwatch_common::names::{map, program};
 use tcpwatch_common::survey::{
@@ -9,6 +9,7 @@ use tcpwatch_common::survey::{
 
 use super::census::{CensusError, Walker};
 use super::counters::{Counters, CountersError, open};
+use super::drain::Drain;
 use super::load::Kernel;
 
 /// The maps of surveys, opened once.
@@ -17,8 +18,10 @@ pub struct Surveys {
     ports: Array<MapData, Ports>,
     result: Array<MapData, u64>,
     answers: Array<MapData, [u64; 2]>,
-    groups: HashMap<MapData, u64, [u64; SUM_WORDS]>,
-    tuples: HashMap<MapData, [u64; TUPLE_WORDS], [u64; 2]>,
+    groups: Drain<1, SUM_WORDS>,
+    tuples: Drain<TUPLE_WORDS, 2>,
+    /// What the last walk left has not been taken out.
+    is_dirty: bool,
 }
 
 /// What one walk found.
@@ -39,8 +42,9 @@ impl Surveys {
             ports: open!(kernel, Array, map::SERVICE_PORTS),
             result: open!(kernel, Array, map::SURVEY_RESULT),
             answers: open!(kernel, Array, map::ANSWERS),
-            groups: open!(kernel, HashMap, map::GROUPS),
-            tuples: open!(kernel, HashMap, map::TUPLES),
+            groups: Drain::open(kernel, map::GROUPS)?,
+            tuples: Drain::open(kernel, map::TUPLES)?,
+            is_dirty: false,
         })
     }
 
@@ -68,16 +72,12 @@ impl Surveys {
 
     fn clear(&mut self) -> Result<(), CountersError> {
         self.result.set(0, 0, 0).map_err(|source| CountersError { name: map::SURVEY_RESULT, source })?;
-        let stale: Vec<u64> = self.groups.keys().flatten().collect();
-        for key in stale {
-            // Only we remove groups, so it is there.
-            self.groups.remove(&key).map_err(|source| CountersError { name: map::GROUPS, source })?;
+        // A walk that failed left what it had found.
+        if self.is_dirty {
+            self.groups.take()?;
+            self.tuples.take()?;
         }
-        let stale: Vec<_> = self.tuples.keys().flatten().collect();
-        for key in stale {
-            // The kernel side may have made room of it.
-            let _ = self.tuples.remove(&key);
-        }
+        self.is_dirty = true;
         Ok(())
     }
 }
@@ -94,16 +94,16 @@ impl Kernel {
         counters.clear_census()?;
         Walker { ebpf: &mut self.ebpf }.walk(program::SURVEY, |_| ())?;
         let folded = |source| CountersError { name: map::SURVEY_RESULT, source };
-        let groups = surveys.groups.iter().flatten().map(|(key, sum)| (Key(key), Sum::from_words(&sum)));
-        let tuples = surveys
-            .tuples
-            .iter()
-            .flatten()
-            .map(|(key, [used, time_wait])| (TupleKey::from_words(&key), TupleSum { used, time_wait }));
+        let (groups, tuples) = (surveys.groups.take()?, surveys.tuples.take()?);
+        surveys.is_dirty = false;
+        let group = |([key], sum): ([u64; 1], _)| (Key(key), Sum::from_words(&sum));
+        let tuple = |(key, [used, time_wait]): (_, [u64; 2])| {
+            (TupleKey::from_words(&key), TupleSum { used, time_wait })
+        };
         Ok(Surveyed {
             census: counters.census()?,
-            groups: groups.collect(),
-            tuples: tuples.collect(),
+            groups: groups.into_iter().map(group).collect(),
+            tuples: tuples.into_iter().map(tuple).collect(),
             folded: surveys.result.get(&0, 0).map_err(folded)?,
         })
     }

@@ -14,9 +14,9 @@ use super::delta::{Bad, Delta, Input, Keyed, fields, put_number, variants};
 use crate::process::{Container, Pod, Process, Workload};
 use crate::sample::counters::{NetCounters, Snmp, SockStat, TcpExt};
 use crate::sample::{
-    Census, Example, FoldedSample, Group, HostLimits, KernelCounters, ListenerSample, Minis, NamespaceSample,
-    ProgramSample, RemoteCounts, RemoteSample, RingSample, Sample, Shortage, SourceKind, Survey, Sysctls,
-    Trouble, Tuple, What,
+    Census, Example, FoldedSample, Group, HostLimits, KernelCounters, ListenerSample, Memory, Minis,
+    NamespaceSample, ProgramSample, RemoteCounts, RemoteSample, RingSample, Sample, Shortage, SourceKind,
+    Survey, Sysctls, Trouble, Tuple, What,
 };
 
 variants!(SourceKind { Ebpf = 0, Netlink = 1 });
@@ -41,7 +41,7 @@ fields!(Sample {
     ring,
     problems,
     kernel_memory,
-} since 3 { folded, shortages });
+} since 3 { folded, shortages, cgroups });
 
 fields!(NamespaceSample {
     inode,
@@ -164,7 +164,8 @@ fields!(Group {
     unread,
     unsent_bytes,
     example,
-});
+} since 3 { cgroup, memory });
+fields!(Memory { send, receive, reserved });
 fields!(Example { local, remote });
 fields!(Tuple { local, remote, used, time_wait });
 
@@ -294,11 +295,11 @@ impl Keyed for Shortage {
 }
 
 impl Keyed for Group {
-    type Key = (TcpState, Option<u32>, Option<u8>, u16, bool, bool, Trouble);
+    type Key = (TcpState, Option<u32>, Option<u8>, u16, bool, bool, Trouble, Option<u32>);
 
     fn key(&self) -> Self::Key {
         let role = self.role.map(|role| role as u8);
-        (self.state, self.pid, role, self.port, self.never_accepted, self.orphan, self.trouble)
+        (self.state, self.pid, role, self.port, self.never_accepted, self.orphan, self.trouble, self.cgroup)
     }
 }
 

@@ -12,9 +12,9 @@ use tcpwatch_common::host::{HostCounters, Role};
 use crate::process::{Container, Pod, Process, Workload};
 use crate::sample::counters::{NetCounters, Snmp, SockStat, TcpExt};
 use crate::sample::{
-    Census, Example, FoldedSample, Group, HostLimits, KernelCounters, ListenerSample, Minis, NamespaceSample,
-    ProgramSample, RemoteCounts, RemoteSample, RingSample, Sample, Shortage, SourceKind, Survey, Sysctls,
-    Trouble, Tuple, What,
+    Census, Example, FoldedSample, Group, HostLimits, KernelCounters, ListenerSample, Memory, Minis,
+    NamespaceSample, ProgramSample, RemoteCounts, RemoteSample, RingSample, Sample, Shortage, SourceKind,
+    Survey, Sysctls, Trouble, Tuple, What,
 };
 
 /// Numbers that are always the same.
@@ -164,6 +164,7 @@ impl Random {
             groups: self.list(4, |random| Group {
                 state: random.state(),
                 pid: random.maybe(Self::small),
+                cgroup: random.maybe(Self::small),
                 role: random.maybe(Self::role),
                 port: random.port() % 4,
                 never_accepted: random.is(),
@@ -176,6 +177,11 @@ impl Random {
                 unread_bytes: random.count(),
                 unread: random.count(),
                 unsent_bytes: random.count(),
+                memory: random.maybe(|random| Memory {
+                    send: random.count(),
+                    receive: random.count(),
+                    reserved: random.count(),
+                }),
                 example: Example { local: random.end(), remote: random.end() },
             }),
             tuples: self.list(2, |random| Tuple {
@@ -267,6 +273,10 @@ impl Random {
                 .list(4, |random| (random.below(6) as u32, Arc::new(random.process())))
                 .into_iter()
                 .collect(),
+            cgroups: self
+                .list(4, |random| (random.below(6) as u32, Arc::new(random.process())))
+                .into_iter()
+                .collect(),
             limits: HostLimits {
                 memory_limits: self.maybe(|random| std::array::from_fn(|_| random.count())),
                 memory: self.maybe(Self::count),
@@ -319,7 +329,7 @@ impl Random {
             1 => sample.host = other.host,
             2 => sample.listeners = other.listeners,
             3 if !sample.listeners.is_empty() => _ = sample.listeners.remove(0),
-            4 => sample.processes = other.processes,
+            4 => (sample.processes, sample.cgroups) = (other.processes, other.cgroups),
             5 => sample.remotes.extend(other.remotes),
             6 => (sample.folded, sample.shortages) = (other.folded, other.shortages),
             _ => sample.kernel_memory = other.kernel_memory,

@@ -26,7 +26,7 @@ pub use listener::ListenerSample;
 pub use remote::{FoldedSample, RemoteCounts, RemoteSample};
 pub use shortage::{Shortage, What};
 pub use socket::SocketSample;
-pub use survey::{Example, Group, Plan, Survey, Trouble, Tuple};
+pub use survey::{Example, Group, Memory, Plan, Survey, Trouble, Tuple};
 pub use sysctls::{HostLimits, Sysctls};
 
 /// Numbers of sockets by [`TcpState::index`].
@@ -69,6 +69,8 @@ pub struct Sample {
     pub folded: Vec<FoldedSample>,
     /// The processes that listeners, surveys and remotes speak of, by host pid.
     pub processes: BTreeMap<u32, Arc<Process>>,
+    /// What is in the cgroups that surveys speak of, by id: of these processes nothing is known but where they run.
+    pub cgroups: BTreeMap<u32, Arc<Process>>,
     pub limits: HostLimits,
     pub programs: Vec<ProgramSample>,
     /// Kernel fields that this kernel lacks, and what is lost without each.
@@ -198,6 +200,7 @@ impl Sample {
             remotes: Vec::new(),
             folded: Vec::new(),
             processes: BTreeMap::new(),
+            cgroups: BTreeMap::new(),
             limits: HostLimits::default(),
             programs: Vec::new(),
             lost_fields: Vec::new(),
@@ -205,6 +208,14 @@ impl Sample {
             problems: Vec::new(),
             shortages: Vec::new(),
             kernel_memory: None,
+        }
+    }
+
+    /// Who has the sockets of a group, as far as it is known: a process, or only where it runs.
+    pub fn owner(&self, group: &Group) -> Option<&Arc<Process>> {
+        match group.pid {
+            Some(pid) => self.processes.get(&pid),
+            None => self.cgroups.get(&group.cgroup?),
         }
     }
 

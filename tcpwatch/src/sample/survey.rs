@@ -86,6 +86,9 @@ pub struct Group {
     pub pid: Option<u32>,
     /// `None` if it is not known which side opened the connections.
     pub role: Option<Role>,
+    /// The id of the cgroup that they were made in, where the kernel side knows no process; see
+    /// [`crate::sample::Sample::cgroups`].
+    pub cgroup: Option<u32>,
     /// The service: the local port of passive sockets, the remote one of active ones.
     pub port: u16,
     /// No process has it: still in the accept queue.
@@ -106,8 +109,34 @@ pub struct Group {
     pub unread: u64,
     /// Bytes sent that the peer has not acknowledged, or that wait to be sent.
     pub unsent_bytes: u64,
+    /// The kernel's memory that they have; `None` for mini-sockets, and where it is not known.
+    pub memory: Option<Memory>,
     /// The oldest of them, as an example.
     pub example: Example,
+}
+
+/// Bytes of the kernel's memory that sockets have, as `ss -m` shows them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// What waits to be sent or acknowledged (`w`).
+    pub send: u64,
+    /// What has been received and not read (`r`).
+    pub receive: u64,
+    /// What is set aside for more (`f`).
+    pub reserved: u64,
+}
+
+impl Memory {
+    pub const fn total(self) -> u64 {
+        self.send.saturating_add(self.receive).saturating_add(self.reserved)
+    }
+
+    /// Adds what other sockets have.
+    pub const fn add(&mut self, other: Self) {
+        self.send = self.send.saturating_add(other.send);
+        self.receive = self.receive.saturating_add(other.receive);
+        self.reserved = self.reserved.saturating_add(other.reserved);
+    }
 }
 
 /// The two ends of one socket.

@@ -217,6 +217,12 @@ impl Live {
         self.processes.describe(listening.chain(groups).chain(remotes))
     }
 
+    /// What is in the cgroups that surveys speak of.
+    fn name_cgroups(&mut self, namespaces: &[NamespaceSample]) -> BTreeMap<u32, Arc<Process>> {
+        let surveys = namespaces.iter().filter_map(|namespace| namespace.survey.as_ref());
+        self.processes.in_cgroups(surveys.flat_map(|survey| &survey.groups).filter_map(|group| group.cgroup))
+    }
+
     fn programs(&self) -> Vec<ProgramSample> {
         let of = |program: &kernel::ProgramStatus| {
             let stats = program.fd.and_then(kernel::run_stats);
@@ -276,6 +282,7 @@ impl Source for Live {
         let remotes = remotes(&met.remotes, &met.clients);
         let folded: Vec<_> = met.folded.iter().map(|(holder, counts)| folded(holder, counts)).collect();
         let processes = self.name_processes(&namespaces, &remotes);
+        let cgroups = self.name_cgroups(&namespaces);
         // Before those that another program has counted: what is missed by now has been, too, or is lost.
         let programs = self.programs();
         // After the drain: what is counted as seen by now and not delivered is still in the ring.
@@ -306,6 +313,7 @@ impl Source for Live {
             remotes,
             folded,
             processes,
+            cgroups,
             limits,
             programs,
             lost_fields: self

@@ -15,7 +15,7 @@ use tcpwatch_common::survey::{self, NEVER_ACCEPTED, ORPHAN, Request, TupleKey, T
 
 use super::convert::{Service, ip, socket_addr};
 use crate::kernel::{CensusError, Counters, CountersError, Kernel, Surveys};
-use crate::sample::{Example, Group, Plan, StateCounts, Survey, Sysctls, Trouble, Tuple};
+use crate::sample::{Example, Group, Memory, Plan, StateCounts, Survey, Sysctls, Trouble, Tuple};
 
 /// Walks without a suspicion: at most so often, and at most one part in so many of the time.
 const EVERY: Duration = Duration::from_secs(10);
@@ -109,7 +109,7 @@ impl Ticks {
     /// `duration` in ticks; never reached as long as a tick is not known.
     fn of(&self, duration: Duration) -> u64 {
         let ticks = |rate: u64| duration.as_secs() * rate + u64::from(duration.subsec_millis()) * rate / 1000;
-        self.per_second.map_or(u64::MAX, ticks)
+        self.per_second.map_or(survey::NEVER, ticks)
     }
 }
 
@@ -230,10 +230,11 @@ impl Surveyor {
     }
 
     fn request(&self, (low, high): (u16, u16), tuples: bool) -> Request {
-        let mut aged = [u64::MAX; 16];
+        let mut aged = [survey::NEVER; 16];
         for state in TcpState::ALL {
             let after = self.plan.aged_after[state.index()];
-            aged[state as usize] = u64::try_from(after.as_nanos()).unwrap_or(u64::MAX);
+            aged[state as usize] =
+                u64::try_from(after.as_nanos()).unwrap_or(survey::NEVER).min(survey::NEVER);
         }
         Request {
             aged,
@@ -268,6 +269,7 @@ fn group(key: survey::Key, sum: &survey::Sum, around: &Around<'_>) -> Option<Gro
         state: TcpState::from_kernel(key.state().into())?,
         pid: (key.pid() != 0).then_some(key.pid()).or(heir),
         role,
+        cgroup: (key.cgroup() != 0).then_some(key.cgroup()),
         port: key.port(),
         never_accepted,
         orphan: flags & ORPHAN != 0,
@@ -285,11 +287,21 @@ fn group(key: survey::Key, sum: &survey::Sum, around: &Around<'_>) -> Option<Gro
         unread_bytes: sum.unread_bytes,
         unread: sum.unread,
         unsent_bytes: sum.unsent_bytes,
+        memory: (sum.measured > 0).then(|| Memory {
+            send: bytes(sum.send_memory),
+            receive: bytes(sum.receive_memory),
+            reserved: bytes(sum.reserved_memory),
+        }),
         example: Example {
             local: socket_addr(sum.local, sum.ports[0]),
             remote: socket_addr(sum.remote, sum.ports[1]),
         },
     })
+}
+
+/// The kernel may have set aside less than nothing for a moment.
+fn bytes(sum: u64) -> u64 {
+    u64::try_from(sum.cast_signed()).unwrap_or(0)
 }
 
 /// The destinations with the most ports in use; nobody asks for others.

@@ -139,9 +139,33 @@ pub struct Owner {
     pub close_wait: u64,
     pub stalled: u64,
     pub unread_bytes: u64,
+    pub orphans: u64,
+    /// `None` where it is not known.
+    pub memory: Option<Memory>,
+}
+
+/// Bytes of the kernel's memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    pub send: u64,
+    pub receive: u64,
+    pub reserved: u64,
+    /// As much of it as connections have that are not accepted yet.
+    pub unaccepted: u64,
+}
+
+impl Memory {
+    pub fn total(self) -> u64 {
+        self.send + self.receive + self.reserved
+    }
 }
 
 impl Owner {
+    /// Bytes of the kernel's memory; 0 where it is not known.
+    pub fn bytes(&self) -> u64 {
+        self.memory.map_or(0, Memory::total)
+    }
+
     /// How much is wrong.
     pub fn trouble(&self) -> u64 {
         let ends = self.retransmits + self.resets + self.connect_failures;

@@ -35,7 +35,7 @@ impl Pane {
             // They are a picture.
             Self::States => &[],
             Self::Listeners => &["pressure", "drops", "accept queue", "syn queue", "address"],
-            Self::Owners => &["trouble", "sockets", "close_wait", "unread bytes", "name"],
+            Self::Owners => &["trouble", "sockets", "close_wait", "unread bytes", "memory", "name"],
             Self::Remotes => &["retransmits", "resets", "failed connects", "address"],
         }
     }

@@ -52,6 +52,7 @@ impl App {
             1 => rows.sort_by_key(|one| Reverse(one.sockets)),
             2 => rows.sort_by_key(|one| Reverse(one.close_wait)),
             3 => rows.sort_by_key(|one| Reverse(one.unread_bytes)),
+            4 => rows.sort_by_key(|one| Reverse(one.bytes())),
             _ => rows.sort_by_key(|one| one.process.name()),
         }
         rows

@@ -96,7 +96,7 @@ pub(super) fn listener_id(one: &Listener) -> String {
 }
 
 pub(super) fn owner_id(one: &Owner) -> String {
-    one.process.pid.map_or_else(|| "unknown".into(), |pid| pid.to_string())
+    one.process.pid.map_or_else(|| one.process.long_name(), |pid| pid.to_string())
 }
 
 pub(super) fn remote_id(one: &Remote) -> String {

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::process::Process;
 
-/// An owner; all `null` if it is not known.
+/// An owner; all `null` if it is not known. Without a `pid` it is only known where it runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Owner {
     /// As the host sees it.
@@ -64,7 +64,7 @@ impl From<&Process> for Owner {
         let pod = process.pod();
         let workload = pod.and_then(|pod| pod.workload.as_ref());
         Self {
-            pid: Some(process.pid),
+            pid: (process.pid != 0).then_some(process.pid),
             process: process.command.clone(),
             container: container.map(|container| container.id.clone()),
             runtime: container.map(|container| container.runtime),

@@ -11,7 +11,7 @@ use crate::detect::Findings;
 use crate::finding::Severity;
 use crate::model::Report;
 use crate::model::remotes::Kind;
-use crate::sample::Trouble;
+use crate::sample::{Group, Trouble};
 
 /// Of them so many are told.
 const MOST: usize = 100;
@@ -39,18 +39,55 @@ pub struct Owned {
     pub stalled: u64,
     /// Bytes that it has not read.
     pub unread_bytes: u64,
+    /// Sockets that it has closed, and that the kernel has still to finish; not among `sockets`.
+    pub orphans: u64,
+    /// What all of these take; `null` where that is not known.
+    pub memory: Option<Memory>,
 }
+
+/// The kernel's memory in sockets of an owner, its orphans included, as `ss -m` shows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Memory {
+    /// What waits to be sent or acknowledged.
+    pub send_bytes: u64,
+    /// What has been received and not read.
+    pub receive_bytes: u64,
+    /// What is set aside for more.
+    pub reserved_bytes: u64,
+    /// As much of these three as connections have that it has not accepted yet: until then no cgroup's memory has it.
+    pub unaccepted_bytes: u64,
+}
+
+impl Memory {
+    /// All of it.
+    pub const fn total(self) -> u64 {
+        self.send_bytes.saturating_add(self.receive_bytes).saturating_add(self.reserved_bytes)
+    }
+
+    fn add(&mut self, group: &Group) {
+        let Some(memory) = group.memory else { return };
+        self.send_bytes = self.send_bytes.saturating_add(memory.send);
+        self.receive_bytes = self.receive_bytes.saturating_add(memory.receive);
+        self.reserved_bytes = self.reserved_bytes.saturating_add(memory.reserved);
+        if group.never_accepted {
+            self.unaccepted_bytes = self.unaccepted_bytes.saturating_add(memory.total());
+        }
+    }
+}
+
+/// A process, or a cgroup where no process is known; neither for all that is not known.
+type Key = (Option<u32>, Option<u32>);
 
 /// The worst first, then those with the most sockets; of all namespaces, or of one.
 pub fn owners(report: &Report, findings: &Findings, netns: Option<u64>) -> Vec<Owned> {
     let is_chosen = |inode: u64| netns.is_none_or(|netns| netns == inode);
     let sample = &report.sample;
-    let mut all: BTreeMap<Option<u32>, Owned> = BTreeMap::new();
+    let mut all: BTreeMap<Key, Owned> = BTreeMap::new();
     for seen in findings.open.iter().map(|finding| &finding.seen) {
         // What concerns no process in particular is nobody's.
         let Some(process) = &seen.subject.owner else { continue };
         if seen.subject.netns.is_none_or(is_chosen) {
-            let owned = all.entry(Some(process.pid)).or_default();
+            let owned = all.entry((Some(process.pid), None)).or_default();
             owned.owner = Owner::from(&**process);
             match seen.severity {
                 Severity::Critical => owned.critical += 1,
@@ -60,12 +97,12 @@ pub fn owners(report: &Report, findings: &Findings, netns: Option<u64>) -> Vec<O
     }
     for service in report.listeners.services.iter().filter(|service| is_chosen(service.netns)) {
         for member in &service.members {
-            all.entry(member.sample.pid).or_default().drops += member.drops.total();
+            all.entry((member.sample.pid, None)).or_default().drops += member.drops.total();
         }
     }
     for top in &report.remotes.top {
         for (remote, count) in top.remotes.iter().filter(|(remote, _)| is_chosen(remote.netns)) {
-            let owned = all.entry(remote.pid).or_default();
+            let owned = all.entry((remote.pid, None)).or_default();
             *match top.kind {
                 Kind::Data | Kind::Syn | Kind::SynAck => &mut owned.retransmits,
                 Kind::ResetsSent | Kind::ResetsReceived => &mut owned.resets,
@@ -75,10 +112,22 @@ pub fn owners(report: &Report, findings: &Findings, netns: Option<u64>) -> Vec<O
     }
     let namespaces = sample.namespaces.iter().filter(|one| one.is_alive && is_chosen(one.inode));
     let groups = namespaces.filter_map(|one| one.survey.as_ref()).flat_map(|survey| &survey.groups);
-    // Nobody owns mini-sockets, nor what a process has closed.
+    // Nobody owns mini-sockets.
     let is_mini = |state| matches!(state, TcpState::TimeWait | TcpState::NewSynRecv | TcpState::FinWait2);
-    for group in groups.filter(|group| !group.orphan && (group.pid.is_some() || !is_mini(group.state))) {
-        let owned = all.entry(group.pid).or_default();
+    for group in groups {
+        let cgroup = group.cgroup.filter(|id| group.pid.is_none() && sample.cgroups.contains_key(id));
+        let key = (group.pid, cgroup);
+        if key == (None, None) && is_mini(group.state) && group.memory.is_none() {
+            continue;
+        }
+        let owned = all.entry(key).or_default();
+        if group.memory.is_some() {
+            owned.memory.get_or_insert_default().add(group);
+        }
+        if group.orphan {
+            owned.orphans += group.count;
+            continue;
+        }
         owned.sockets += group.count;
         owned.unread_bytes = owned.unread_bytes.saturating_add(group.unread_bytes);
         if group.state == TcpState::CloseWait {
@@ -88,21 +137,27 @@ pub fn owners(report: &Report, findings: &Findings, netns: Option<u64>) -> Vec<O
             owned.stalled += group.count;
         }
     }
-    for (pid, owned) in &mut all {
-        let process = pid.and_then(|pid| sample.processes.get(&pid));
+    for ((pid, cgroup), owned) in &mut all {
+        let process = match pid {
+            Some(pid) => sample.processes.get(pid),
+            None => cgroup.and_then(|id| sample.cgroups.get(&id)),
+        };
         if let Some(process) = process {
             owned.owner = Owner::from(&**process);
         }
         owned.owner.pid = *pid;
     }
-    let mut all: Vec<Owned> =
-        all.into_values().filter(|owned| owned.sockets > 0 || owned.trouble() > 0).collect();
+    let mut all: Vec<Owned> = all.into_values().filter(Owned::is_worth_a_row).collect();
     all.sort_by_key(|owned| Reverse((owned.critical, owned.warning, owned.trouble(), owned.sockets)));
     all.truncate(MOST);
     all
 }
 
 impl Owned {
+    fn is_worth_a_row(&self) -> bool {
+        self.sockets > 0 || self.orphans > 0 || self.trouble() > 0
+    }
+
     /// How much is wrong.
     fn trouble(&self) -> u64 {
         let findings = self.critical + self.warning;
@@ -120,14 +175,15 @@ mod tests {
     use super::*;
     use crate::model::Model;
     use crate::model::testing::{listener_at, sample_at};
-    use crate::process::Process;
-    use crate::sample::{Example, Group, ListenerSample, Survey};
+    use crate::process::{Container, Process};
+    use crate::sample::{Example, ListenerSample, Memory as Measured, Survey};
 
     fn group(pid: Option<u32>, state: TcpState, count: u64) -> Group {
         let end: SocketAddr = "127.0.0.1:1".parse().expect("an address");
         Group {
             state,
             pid,
+            cgroup: None,
             role: None,
             port: 80,
             never_accepted: false,
@@ -140,6 +196,7 @@ mod tests {
             unread_bytes: 7,
             unread: 1,
             unsent_bytes: 0,
+            memory: None,
             example: Example { local: end, remote: end },
         }
     }
@@ -170,5 +227,41 @@ mod tests {
         assert_eq!((found[0].owner.process.as_deref(), found[0].close_wait), (Some("web"), 5));
         assert_eq!((found[1].stalled, found[1].unread_bytes), (2, 7));
         assert!(owners(&report, &Findings::default(), Some(8)).is_empty());
+    }
+
+    #[test]
+    fn memory_is_added_up_and_goes_to_a_container_where_no_process_is_known() {
+        let measured = |send, receive| Some(Measured { send, receive, reserved: 1 });
+        let waiting = Group {
+            cgroup: Some(70),
+            never_accepted: true,
+            memory: measured(0, 500),
+            ..group(None, TcpState::Established, 2)
+        };
+        let left = Group {
+            cgroup: Some(70),
+            orphan: true,
+            memory: measured(900, 0),
+            ..group(None, TcpState::FinWait1, 3)
+        };
+        // A cgroup of which nothing is known is as good as none.
+        let lost = Group { cgroup: Some(71), memory: measured(5, 5), ..waiting.clone() };
+        let own = Group { memory: measured(20, 10), ..group(Some(1), TcpState::Established, 1) };
+        let mut sample = sample_at(1.0, 7);
+        sample.namespaces[0].survey =
+            Some(Arc::new(Survey { groups: vec![waiting, left, lost, own], ..Survey::default() }));
+        let container = Container { id: "ab12".into(), ..Container::default() };
+        let inside = Process { container: Some(container), ..Process::default() };
+        sample.cgroups.insert(70, Arc::new(inside));
+        let report = Model::default().apply(sample);
+        let found = owners(&report, &Findings::default(), None);
+        let shown: Vec<_> = found
+            .iter()
+            .map(|one| (one.owner.pid, one.owner.container.as_deref(), one.sockets, one.orphans))
+            .collect();
+        assert_eq!(shown, [(None, None, 2, 0), (None, Some("ab12"), 2, 3), (Some(1), None, 1, 0)]);
+        let memory = found[1].memory.expect("known");
+        assert_eq!((memory.send_bytes, memory.receive_bytes, memory.reserved_bytes), (900, 500, 2));
+        assert_eq!((memory.unaccepted_bytes, memory.total()), (501, 1402));
     }
 }

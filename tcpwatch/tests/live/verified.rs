@@ -7,27 +7,27 @@ use std::io::Write as _;
 use tcpwatch::kernel::{Kernel, Options, run_stats};
 use tcpwatch_common::names::program;
 
-/// The most that the verifier may walk of each program, on any kernel: Linux 6.1 walks up to three times as much as newer
-/// ones.
+/// The most that the verifier may walk of each program, on any kernel: some 1.3 times what it walks where it walks most,
+/// which is Linux 6.1 for some and 6.18 for others.
 const BUDGETS: [(&str, u64); 15] = [
-    (program::TRANSITION, 6_000),
-    (program::TRANSITION_NESTED, 500),
-    (program::TRANSITION_THIRD, 500),
-    (program::TRANSITION_FOURTH, 500),
-    (program::TRANSITION_RARE, 50_000),
-    (program::RETRANSMIT, 20_000),
-    (program::RETRANSMIT_SYNACK, 6_000),
-    (program::RESET_SENT, 12_000),
-    (program::RESET_RECEIVED, 12_000),
-    (program::CENSUS, 8_000),
-    (program::ROWS, 13_000),
-    (program::BRIEF, 2_000),
-    (program::SURVEY, 90_000),
-    (program::HOLDERS, 2_000),
-    (program::POLL, 2_000),
+    (program::TRANSITION, 4_000),
+    (program::TRANSITION_NESTED, 300),
+    (program::TRANSITION_THIRD, 300),
+    (program::TRANSITION_FOURTH, 300),
+    (program::TRANSITION_RARE, 46_000),
+    (program::RETRANSMIT, 5_400),
+    (program::RETRANSMIT_SYNACK, 2_100),
+    (program::RESET_SENT, 2_700),
+    (program::RESET_RECEIVED, 2_700),
+    (program::CENSUS, 2_600),
+    (program::ROWS, 4_900),
+    (program::BRIEF, 600),
+    (program::SURVEY, 15_000),
+    (program::HOLDERS, 1_000),
+    (program::POLL, 1_300),
 ];
-/// The most that it may walk of all together. Newer kernels walk less than 80,000; on 6.1 `survey` alone is 74,000.
-const ALL: u64 = 190_000;
+/// The most that it may walk of all together.
+const ALL: u64 = 120_000;
 
 #[test]
 fn the_verifier_walks_no_more_than_it_may() {

@@ -7,7 +7,9 @@ use serde_json::Value;
 use tcpwatch_common::TcpState;
 
 use crate::cli::place;
-use crate::top::data::{Finding, Flow, Listener, Owner, Process, Queue, Remote, Snapshot, Socket, Sockets};
+use crate::top::data::{
+    Finding, Flow, Listener, Memory, Owner, Process, Queue, Remote, Snapshot, Socket, Sockets,
+};
 
 /// An answer of `/api/v1/overview`; `None` if it is something else.
 pub(super) fn snapshot(value: &Value) -> Option<Snapshot> {
@@ -143,6 +145,16 @@ fn owner(value: &Value) -> Owner {
         close_wait: field("close_wait"),
         stalled: field("stalled"),
         unread_bytes: field("unread_bytes"),
+        orphans: field("orphans"),
+        memory: value["memory"].is_object().then(|| {
+            let bytes = |name: &str| number(&value["memory"][name]);
+            Memory {
+                send: bytes("send_bytes"),
+                receive: bytes("receive_bytes"),
+                reserved: bytes("reserved_bytes"),
+                unaccepted: bytes("unaccepted_bytes"),
+            }
+        }),
     }
 }
 

@@ -9,7 +9,8 @@ use super::{NO_EBPF, NO_SAMPLE, NO_SURVEY, Value};
 use crate::explain::facts::Facts;
 use crate::explain::show;
 use crate::finding::Kind;
-use crate::sample::{Group, ListenerSample, RemoteSample, Sample, SourceKind, Survey, Trouble};
+use crate::model::memory::{self, Owned};
+use crate::sample::{Group, ListenerSample, Memory, RemoteSample, Sample, SourceKind, Survey, Trouble};
 
 /// Lines that a list has at the most.
 const MOST: usize = 8;
@@ -30,6 +31,7 @@ pub fn value(name: &str, args: &[&str], facts: &Facts) -> Option<Value> {
             };
             groups(facts, |group| group.trouble == trouble)
         }
+        ("memory_owners", []) => memory_owners(facts),
         ("unread", []) => groups(facts, |group| group.unread > 0),
         ("listeners", []) => listeners(facts),
         ("remotes", []) => remotes(facts),
@@ -66,6 +68,36 @@ fn owner(sample: &Sample, pid: Option<u32>) -> String {
     }
 }
 
+/// The owner of a group, or the container that it was made in.
+fn of_group(sample: &Sample, group: &Group) -> String {
+    match sample.owner(group) {
+        Some(place) if group.pid.is_none() => place.to_string(),
+        _ => owner(sample, group.pid),
+    }
+}
+
+/// Who has TCP's memory.
+fn memory_owners(facts: &Facts) -> Value {
+    let Some(sample) = &facts.sample else { return Value::unknown(NO_SAMPLE) };
+    let surveys = surveys(facts);
+    if surveys.is_empty() {
+        return no_survey(sample);
+    }
+    let line = |owned: Owned| {
+        let who = owned.owner.as_ref().map_or_else(|| "owner unknown".into(), ToString::to_string);
+        let Memory { send, receive, reserved } = owned.memory;
+        format!(
+            "{who}: {} to be sent, {} not read, {} set aside; {} of it in connections not yet accepted",
+            show::bytes(send),
+            show::bytes(receive),
+            show::bytes(reserved),
+            show::bytes(owned.unaccepted)
+        )
+    };
+    let owners = memory::by_owner(sample, surveys.iter().flat_map(|survey| &survey.groups));
+    list(owners.into_iter().map(line).collect(), "none at the last look")
+}
+
 fn surveys(facts: &Facts) -> Vec<&Survey> {
     facts.chosen().filter_map(|namespace| namespace.survey.as_deref()).collect()
 }
@@ -91,7 +123,8 @@ fn groups(facts: &Facts, wanted: impl Fn(&Group) -> bool) -> Value {
 }
 
 fn group_line(sample: &Sample, group: &Group) -> String {
-    let mut parts = vec![format!("{}: {} on port {}", owner(sample, group.pid), group.count, group.port)];
+    let owner = of_group(sample, group);
+    let mut parts = vec![format!("{owner}: {} on port {}", group.count, group.port)];
     if group.oldest > Duration::ZERO {
         parts.push(format!("the oldest for {}", show::seconds(group.oldest.as_secs_f64())));
     }

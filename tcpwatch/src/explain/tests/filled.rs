@@ -25,6 +25,7 @@ fn survey() -> Survey {
     let group = |state, trouble| Group {
         state,
         pid: Some(7),
+        cgroup: None,
         role: None,
         port: 8080,
         never_accepted: true,
@@ -37,6 +38,7 @@ fn survey() -> Survey {
         unread_bytes: 2048,
         unread: 2,
         unsent_bytes: 0,
+        memory: None,
         example: Example { local: end(), remote: end() },
     };
     let mut groups: Vec<Group> = TcpState::ALL.map(|state| group(state, Trouble::None)).into();

@@ -58,6 +58,7 @@ fn survey() -> Survey {
     let group = |pid, state, count| Group {
         state,
         pid,
+        cgroup: None,
         role: None,
         port: 80,
         never_accepted: false,
@@ -70,6 +71,7 @@ fn survey() -> Survey {
         unread_bytes: 0,
         unread: 0,
         unsent_bytes: 0,
+        memory: None,
         example: Example { local: loopback, remote: loopback },
     };
     Survey {

@@ -52,14 +52,15 @@ pub(super) fn sockets(mut ranked: Vec<(Owner, StateCounts)>, room: usize) -> Fam
 
 fn owner(sample: &Sample, group: &Group) -> Owner {
     let is_mini = matches!(group.state, TcpState::TimeWait | TcpState::NewSynRecv);
-    match group.pid {
-        _ if group.orphan || is_mini => Owner::only(KERNEL),
-        Some(pid) => {
-            let process = sample.processes.get(&pid);
-            process.map(|process| Owner::of(process)).unwrap_or_default().or_unknown()
-        }
+    if group.orphan || is_mini {
+        return Owner::only(KERNEL);
+    }
+    match sample.owner(group) {
+        // One of which only the container is known has no command.
+        Some(process) => Owner::of(process).or_unknown(),
+        None if group.pid.is_some() => Owner::only(UNKNOWN),
         // A mini-socket that stands for FIN_WAIT2 is nobody's, a whole one somebody's.
-        None if group.state == TcpState::FinWait2 => Owner::only(KERNEL),
+        None if group.state == TcpState::FinWait2 && group.memory.is_none() => Owner::only(KERNEL),
         None => Owner::only(UNKNOWN),
     }
 }

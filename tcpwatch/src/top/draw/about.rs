@@ -4,7 +4,7 @@ use ratatui::layout::Rect;
 
 use super::panes::{namespace, pair};
 use super::paper::{Ink, age, count, wrap};
-use crate::top::data::{Finding, Listener, Owner, Remote, Snapshot};
+use crate::top::data::{Finding, Listener, Memory, Owner, Remote, Snapshot};
 use crate::top::subject::Subject;
 use crate::view::bar::bar;
 use crate::view::timestamp;
@@ -136,6 +136,7 @@ fn owner(one: &Owner, snapshot: &Snapshot, text: &mut Text) {
         ("stalled sockets", one.stalled),
         ("unread bytes", one.unread_bytes),
         ("sockets", one.sockets),
+        ("orphans", one.orphans),
     ] {
         text.pair(name, &number.to_string());
     }
@@ -144,6 +145,12 @@ fn owner(one: &Owner, snapshot: &Snapshot, text: &mut Text) {
     {
         text.pair(name, &format!("{number} within {within}"));
     }
+    text.heading("Kernel memory of its sockets, in bytes");
+    let memory = |of: fn(&Memory) -> u64| count(one.memory.as_ref().map(of));
+    text.pair("to be sent", &memory(|memory| memory.send));
+    text.pair("not read", &memory(|memory| memory.receive));
+    text.pair("set aside", &memory(|memory| memory.reserved));
+    text.pair("not accepted yet", &format!("{} of these", memory(|memory| memory.unaccepted)));
 }
 
 fn remote(one: &Remote, snapshot: &Snapshot, text: &mut Text) {

@@ -24,6 +24,9 @@ impl Line {
     }
 }
 
+/// From this width on there is room for all.
+const WIDE: usize = 110;
+
 /// Below this width a pane stands beside another one.
 const WHOLE: usize = 60;
 
@@ -227,6 +230,9 @@ fn owner(one: &Owner, width: usize) -> Line {
     word(one.resets, "reset", "resets");
     if width >= WHOLE && one.unread_bytes > 0 {
         words.push(format!("{} bytes unread", short(one.unread_bytes)));
+    }
+    if width >= WIDE && one.bytes() > 0 {
+        words.push(format!("{} bytes of memory", short(one.bytes())));
     }
     words.push(format!("{} sockets", short(one.sockets)));
     let ink = match (one.critical, one.warning, one.trouble()) {

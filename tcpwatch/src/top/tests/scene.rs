@@ -4,7 +4,9 @@ use std::time::{Duration, SystemTime};
 
 use tcpwatch_common::TcpState as S;
 
-use crate::top::data::{Finding, Flow, Listener, Owner, Process, Queue, Remote, Snapshot, Socket, Sockets};
+use crate::top::data::{
+    Finding, Flow, Listener, Memory, Owner, Process, Queue, Remote, Snapshot, Socket, Sockets,
+};
 use crate::top::{App, Command, Event, Key, Options, Timeline};
 
 /// 2026-01-31 03:12:45
@@ -135,6 +137,7 @@ pub(super) fn troubled(seconds: u64) -> Snapshot {
             close_wait: 40,
             sockets: 51,
             unread_bytes: 123_456,
+            memory: Some(Memory { send: 1_000, receive: 250_000, reserved: 4_000, unaccepted: 70_000 }),
             ..Owner::default()
         },
         Owner {

@@ -6,6 +6,7 @@ mod ends;
 mod floods;
 mod groups;
 mod listeners;
+mod memory;
 mod refused;
 mod remotes;
 

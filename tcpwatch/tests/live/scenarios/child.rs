@@ -2,9 +2,10 @@
 //!
 //! A child keeps no descriptor but those it is given, and does not outlive the test by long.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -50,6 +51,22 @@ impl Child {
     /// Has connections with itself, on which nothing happens.
     pub(crate) fn crowding(ns: &Netns, connections: usize) -> Self {
         Self::start(ns, &format!("crowd {connections}"), Stdio::null())
+    }
+
+    /// Enters a cgroup by its `cgroup.procs`, listens, and never accepts.
+    pub(crate) fn deaf_in(ns: &Netns, at: SocketAddr, door: &Path) -> Self {
+        Self::start(ns, &format!("deaf-in {at} {}", door.display()), Stdio::null())
+    }
+
+    /// Enters a cgroup, connects, writes more than the peer takes, and ends; see [`Child::wait`].
+    pub(crate) fn abandoning(ns: &Netns, at: SocketAddr, door: &Path) -> Self {
+        Self::start(ns, &format!("abandon {at} {}", door.display()), Stdio::null())
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) fn wait(&mut self) {
+        let status = self.process.wait().expect("it ends");
+        assert!(status.success(), "{status}");
     }
 
     /// Listens, hands the socket to a child of its own, and ends.
@@ -130,6 +147,13 @@ fn plays_its_role() {
     ns.run(|| TcpStream::connect(address)).expect("it listens");
 }
 
+/// Enters the cgroup that is named after an address; the address.
+fn enter(at: &str) -> &str {
+    let (address, door) = at.split_once(' ').expect("an address and a path");
+    std::fs::write(door, "0").expect("enter the cgroup");
+    address
+}
+
 fn play(role: &str) {
     let end = Instant::now() + LIFE;
     let (what, at) = role.split_once(' ').unwrap_or((role, ""));
@@ -145,6 +169,17 @@ fn play(role: &str) {
             let _held = Idle::open(at.parse().expect("a number"));
             say(std::process::id());
             std::thread::sleep(LIFE);
+        }
+        "deaf-in" => {
+            let _listener = sock::listen(address(enter(at)), BACKLOG).expect("listen");
+            say(std::process::id());
+            std::thread::sleep(LIFE);
+        }
+        "abandon" => {
+            let mut stream = TcpStream::connect(address(enter(at))).expect("connect");
+            stream.set_nonblocking(true).expect("do not wait");
+            while stream.write(&[0; 1 << 16]).is_ok() {}
+            say(std::process::id());
         }
         "hold" => {
             say(std::process::id());
