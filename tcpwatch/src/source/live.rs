@@ -7,6 +7,7 @@ mod namespace;
 mod older;
 mod passes;
 mod queues;
+mod services;
 mod shortages;
 pub(super) mod sockets;
 mod walks;
@@ -28,7 +29,7 @@ use super::{Source, SourceError};
 use crate::host::owner::{FOREIGN_PIDS, sees_host_pids};
 use crate::host::processes::Processes;
 use crate::host::procfs::{OF_THREAD, SockStat};
-use crate::kernel::{self, Counters, Kernel, Listeners, Options, Remotes, Ring, Stage, Sweep};
+use crate::kernel::{self, Counters, Kernel, Listeners, Options, Remotes, Ring, Services, Stage, Sweep};
 use crate::process::Process;
 use crate::sample::{
     Census, NamespaceSample, Plan, ProgramSample, RemoteSample, RingSample, Sample, SocketSample, SourceKind,
@@ -55,6 +56,7 @@ pub struct Live {
     /// What listens, as it was when listeners were last read.
     services: Vec<Service>,
     remotes: Remotes,
+    ends: Services,
     surveyor: Surveyor,
     settings: Settings,
     ring: Ring,
@@ -104,6 +106,7 @@ impl Live {
         let counters = Counters::open(&mut kernel)?;
         let listeners = Listeners::open(&mut kernel)?;
         let remotes = Remotes::open(&mut kernel)?;
+        let ends = Services::open(&mut kernel)?;
         let surveyor = Surveyor::open(&mut kernel)?;
         let ring = Ring::open(&mut kernel)?;
         let mut live = Self {
@@ -113,6 +116,7 @@ impl Live {
             listeners,
             services: Vec::new(),
             remotes,
+            ends,
             surveyor,
             settings: Settings::default(),
             ring,
@@ -276,9 +280,11 @@ impl Source for Live {
             }
             problems.push(unmet(host.unmet));
         }
+        let ended = self.ended()?;
+        let unplaced = ended.unplaced;
         let ungrouped = ungrouped(&namespaces).unwrap_or(0);
         let crowd = self.listeners.crowd();
-        let seen = Seen { host: &host, crowd: &crowd, met: &met, folded: &folded, ungrouped };
+        let seen = Seen { host: &host, crowd: &crowd, met: &met, folded: &folded, ungrouped, unplaced };
         let shortages = self.shortages.apply(&seen, SystemTime::now(), Instant::now());
         let names = self.kernel.reset_reasons();
         let reasons = self.counters.reset_reasons(names.len())?;
@@ -291,6 +297,8 @@ impl Source for Live {
             listeners: listeners.iter().filter_map(|(id, met)| listener(*id, met)).collect(),
             remotes,
             folded,
+            services: ended.services,
+            other_ends: ended.other,
             processes,
             limits,
             programs,

@@ -22,6 +22,8 @@ pub(super) struct Seen<'a> {
     pub(super) met: &'a RemotesMet,
     pub(super) folded: &'a [FoldedSample],
     pub(super) ungrouped: u64,
+    /// Connections that ended and are of no service that is told apart.
+    pub(super) unplaced: u64,
 }
 
 /// What is remembered of each shortage.
@@ -54,11 +56,12 @@ impl Shortages {
             (What::Remotes, host.remotes_folded + met.remotes_lost, noisy),
             (What::Clients, met.clients_lost, None),
             (What::Groups, seen.ungrouped, None),
+            (What::Services, seen.unplaced, None),
             (What::Namespaces, host.folded, None),
         ] {
             let told = match what {
                 What::ListenersInTurns | What::Groups => self.of_now(what, count, at, now),
-                What::Remotes | What::Clients => self.of_late(what, count, at, now),
+                What::Remotes | What::Clients | What::Services => self.of_late(what, count, at, now),
                 What::Sockets | What::Listeners | What::Namespaces => self.of_ever(what, count, at, now),
             };
             let (netns, pid) = who.map_or((None, None), |(netns, pid)| (Some(netns), pid));
@@ -122,7 +125,7 @@ mod tests {
             (host.untracked, host.remotes_folded) = (*untracked, *folded);
             let crowd = Crowd { in_turns: usize::try_from(*in_turns).expect("small"), ..Crowd::default() };
             let met = RemotesMet::default();
-            let seen = Seen { host: &host, crowd: &crowd, met: &met, folded: &[], ungrouped: 0 };
+            let seen = Seen { host: &host, crowd: &crowd, met: &met, folded: &[], ungrouped: 0, unplaced: 0 };
             let time = Duration::from_secs(*seconds);
             let now = shortages.apply(&seen, SystemTime::UNIX_EPOCH + time, start + time);
             let since = |one: &Shortage| one.since.duration_since(SystemTime::UNIX_EPOCH).expect("later");

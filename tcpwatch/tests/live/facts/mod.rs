@@ -7,6 +7,7 @@ mod floods;
 mod groups;
 mod listeners;
 mod remotes;
+mod services;
 
 use std::time::{Duration, Instant};
 
