@@ -252,6 +252,7 @@ fn what_cannot_be_answered_is_said() {
     server.refuses("/api/v1/transitions?netns=8", 404, "no network namespace has the inode number 8");
     server.refuses("/api/v1/listeners?netns=8", 404, "no network namespace has the inode number 8");
     server.refuses("/api/v1/overview?netns=8", 404, "no network namespace has the inode number 8");
+    server.refuses("/api/v1/services?netns=8", 404, "no network namespace has the inode number 8");
     server.refuses("/api/v1/remotes?netns=8", 404, "no network namespace has the inode number 8");
     let posted = server.request("POST", "/api/v1/states");
     assert_eq!((posted.code, posted.kind.as_str(), posted.allow.as_deref()), (405, JSON, Some("GET,HEAD")));
