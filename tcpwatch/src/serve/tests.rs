@@ -150,7 +150,7 @@ fn every_route_of_the_index_answers() {
     let index = server.get("/");
     assert_eq!((index.code, index.kind.as_str()), (200, TEXT));
     let routes: Vec<_> = index.body.lines().filter(|line| line.starts_with('/')).collect();
-    assert_eq!(routes.len(), 14);
+    assert_eq!(routes.len(), 15);
     for route in routes {
         let path = route.split(['[', ' ']).next().expect("a path");
         assert_eq!(server.get(&path.replace("TOPIC", "close_wait")).code, 200, "{path}");

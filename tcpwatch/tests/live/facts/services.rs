@@ -6,8 +6,8 @@ use std::os::fd::AsRawFd as _;
 use std::time::Duration;
 
 use tcpwatch::sample::{Ends, Sample, ServiceSample, Side, What};
-use tcpwatch_common::TcpState;
 use tcpwatch_common::service::CONNECTED;
+use tcpwatch_common::{TcpState, histogram};
 
 use super::Host;
 use super::floods::listen;
@@ -23,10 +23,14 @@ struct Told {
     retransmitted: u64,
     received: u64,
     acknowledged: u64,
+    /// Microseconds.
+    busy: u64,
+    window: u64,
+    rtt: u64,
 }
 
 /// Asks a socket right before it is closed, when all that was sent has been acknowledged.
-fn told(stream: &TcpStream) -> Told {
+fn ask(stream: &TcpStream) -> Told {
     let mut info = [0u8; 256];
     let mut length = libc::socklen_t::try_from(info.len()).expect("small");
     // SAFETY: the descriptor is open, and the kernel writes no more than `length` bytes.
@@ -43,7 +47,10 @@ fn told(stream: &TcpStream) -> Told {
         retransmitted: half(100),
         acknowledged: whole(120),
         received: whole(128),
+        rtt: half(148),
         segments: half(156),
+        busy: whole(168),
+        window: whole(176),
     }
 }
 
@@ -55,6 +62,9 @@ impl Told {
             retransmitted: self.retransmitted + other.retransmitted,
             received: self.received + other.received,
             acknowledged: self.acknowledged + other.acknowledged,
+            busy: self.busy + other.busy,
+            window: self.window + other.window,
+            rtt: self.rtt.min(other.rtt),
         }
     }
 }
@@ -136,8 +146,7 @@ fn by_mini_socket(client: TcpStream, server: TcpStream) {
 const ENDS: [End; 5] = [client_first, server_first, both_know, by_reset, by_mini_socket];
 
 fn check(service: &ServiceSample, told: Told, syns: u64) {
-    let Ends { connections, retransmitting, bytes_out, bytes_in, segments, retransmitted, limits, rtt } =
-        &service.ends;
+    let found = &service.ends;
     let expected = Ends {
         connections: told.connections,
         retransmitting: Some(0),
@@ -146,21 +155,10 @@ fn check(service: &ServiceSample, told: Told, syns: u64) {
         bytes_in: Some(told.received),
         segments: Some(told.segments),
         retransmitted: Some(told.retransmitted),
-        limits: *limits,
-        rtt: rtt.clone(),
+        ..found.clone()
     };
-    let found = Ends {
-        connections: *connections,
-        retransmitting: *retransmitting,
-        bytes_out: *bytes_out,
-        bytes_in: *bytes_in,
-        segments: *segments,
-        retransmitted: *retransmitted,
-        limits: *limits,
-        rtt: rtt.clone(),
-    };
-    assert_eq!(found, expected);
-    let rtt = rtt.as_ref().expect("every kernel tells");
+    assert_eq!(*found, expected);
+    let rtt = found.rtt.as_ref().expect("every kernel tells");
     assert_eq!(rtt.buckets.iter().sum::<u64>() + rtt.unknown, told.connections);
 }
 
@@ -173,8 +171,8 @@ fn both_ways(ip: IpAddr, hint: &str) {
         let mut client = ns.run(|| TcpStream::connect(address)).expect("it listens");
         let (mut server, _) = listener.accept().expect("a client");
         talk(&mut client, &mut server, 100 * number, 30_000);
-        clients = clients.and(self::told(&client));
-        servers = servers.and(self::told(&server));
+        clients = clients.and(ask(&client));
+        servers = servers.and(ask(&server));
         end(client, server);
     }
     assert_eq!(clients.received, 15 * 30_000, "{clients:?}");
@@ -197,6 +195,45 @@ fn each_connection_is_added_to_its_service_once_however_it_ends() {
     if has_ipv6() {
         both_ways(Ipv6Addr::LOCALHOST.into(), "ends6");
     }
+}
+
+/// The peer reads nothing for a while, so data waits for its window.
+#[test]
+fn what_limits_a_connection_is_what_the_socket_says() {
+    let ns = Netns::new("limits");
+    let (listener, address) = listen(&ns, Ipv4Addr::LOCALHOST.into(), 8);
+    let mut host = Host::open();
+    let mut client = ns.run(|| TcpStream::connect(address)).expect("it listens");
+    let (mut server, _) = listener.accept().expect("a client");
+    let much = vec![7; 8 << 20];
+    let told = std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            client.write_all(&much).expect("sent");
+            client
+        });
+        std::thread::sleep(Duration::from_millis(600));
+        server.read_exact(&mut vec![0; much.len()]).expect("received");
+        client = writer.join().expect("no panic");
+        talk(&mut client, &mut server, 1, 1);
+        ask(&client)
+    });
+    assert!(told.window > 100_000, "{told:?}");
+    client_first(client, server);
+    let there = host.until("the connection", |sample| {
+        of(sample, &ns, Side::There, address.port()).filter(|one| one.ends.limits.is_some())
+    });
+    let limits = there.ends.limits.expect("looked for");
+    assert_eq!(limits.window, Duration::from_micros(told.window));
+    // The FIN has to be acknowledged, too.
+    assert!(
+        limits.busy + limits.window + limits.buffer >= Duration::from_micros(told.busy),
+        "{limits:?}, {told:?}"
+    );
+    assert_eq!(there.ends.bytes_out, Some(told.acknowledged - 1));
+    // And its acknowledgement may be the fastest.
+    let rtt = there.ends.rtt.expect("every kernel tells");
+    let bucket = rtt.buckets.iter().position(|count| *count > 0).expect("it was measured");
+    assert!(bucket <= histogram::bucket(told.rtt * 1000) && rtt.unknown == 0, "{rtt:?}, {told:?}");
 }
 
 /// A connect that is refused was no connection.
