@@ -206,17 +206,14 @@ fn what_limits_a_connection_is_what_the_socket_says() {
     let mut client = ns.run(|| TcpStream::connect(address)).expect("it listens");
     let (mut server, _) = listener.accept().expect("a client");
     let much = vec![7; 8 << 20];
-    let told = std::thread::scope(|scope| {
-        let writer = scope.spawn(|| {
-            client.write_all(&much).expect("sent");
-            client
-        });
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| (&client).write_all(&much).expect("sent"));
         std::thread::sleep(Duration::from_millis(600));
         server.read_exact(&mut vec![0; much.len()]).expect("received");
-        client = writer.join().expect("no panic");
-        talk(&mut client, &mut server, 1, 1);
-        ask(&client)
+        writer.join().expect("no panic");
     });
+    talk(&mut client, &mut server, 1, 1);
+    let told = ask(&client);
     assert!(told.window > 100_000, "{told:?}");
     client_first(client, server);
     let there = host.until("the connection", |sample| {
