@@ -18,6 +18,7 @@ pub mod machine;
 pub mod names;
 pub mod offsets;
 pub mod remote;
+pub mod service;
 pub mod socket;
 pub mod state;
 pub mod survey;

@@ -48,6 +48,10 @@ pub mod map {
     pub const SHARES: &str = "SHARES";
     pub const FOLDED: &str = "FOLDED";
     pub const LISTENER_SHARES: &str = "LISTENER_SHARES";
+    pub const SERVICES: &str = "SERVICES";
+    pub const FREE_SERVICES: &str = "FREE_SERVICES";
+    pub const NEW_SERVICES: &str = "NEW_SERVICES";
+    pub const ENDS: &str = "ENDS";
     pub const GROUPS: &str = "GROUPS";
     pub const TUPLES: &str = "TUPLES";
     pub const SURVEY_REQUEST: &str = "SURVEY_REQUEST";

@@ -80,6 +80,13 @@ pub enum Field {
     Cgroup,
     CgroupNode,
     CgroupId,
+    BytesAcked,
+    BytesReceived,
+    DataSegmentsOut,
+    MinRtt,
+    ChronoTimes,
+    ChronoStart,
+    ChronoType,
 }
 
 /// Where a field is found, and what it means that a kernel lacks it.
@@ -96,7 +103,7 @@ pub struct Place {
 }
 
 /// Number of fields.
-pub const COUNT: usize = 69;
+pub const COUNT: usize = 76;
 
 /// The offset of a bitfield: its first byte, and how far its lowest bit is from that byte's.
 pub const fn bit_offset(byte: u16, shift: u16) -> u16 {
@@ -249,6 +256,20 @@ pub const PLACES: [Place; COUNT] = [
     optional(Field::Cgroup, "sock", "sk_cgrp_data.cgroup|sk_cgrp_data.val", 8, CGROUPS),
     optional(Field::CgroupNode, "cgroup", "kn", 8, CGROUPS),
     optional(Field::CgroupId, "kernfs_node", "id", 8, CGROUPS),
+    optional(Field::BytesAcked, "tcp_sock", "bytes_acked", 8, "bytes sent, by service"),
+    optional(Field::BytesReceived, "tcp_sock", "bytes_received", 8, "bytes received, by service"),
+    optional(
+        Field::DataSegmentsOut,
+        "tcp_sock",
+        "data_segs_out",
+        4,
+        "the share of segments sent again, by service",
+    ),
+    // Three measurements of eight bytes each, of which the first is the lowest.
+    optional(Field::MinRtt, "tcp_sock", "rtt_min.s", 24, "round-trip times by service"),
+    optional(Field::ChronoTimes, "tcp_sock", "chrono_stat", 12, LIMITED),
+    optional(Field::ChronoStart, "tcp_sock", "chrono_start", 4, LIMITED),
+    optional(Field::ChronoType, "tcp_sock", "chrono_type", 0, LIMITED),
 ];
 
 const MEMORY: &str = "the kernel's memory of each owner's sockets";
@@ -256,6 +277,7 @@ const CGROUPS: &str = "the containers of sockets that no process has";
 
 const WALK: &str = "listings of all sockets as fast as they can be";
 const SWEEP: &str = "one walk for the sockets of all namespaces";
+const LIMITED: &str = "what limits the sending of data, by service";
 const OWNERS: &str = "owners of accepted sockets, and of those older than the daemon";
 
 const _: () = {

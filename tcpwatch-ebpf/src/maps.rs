@@ -11,6 +11,7 @@ use tcpwatch_common::host::{HostCounters, RECORDS, RESET_REASONS as REASONS, Und
 use tcpwatch_common::listener::Listener;
 use tcpwatch_common::offsets::{self, Offsets};
 use tcpwatch_common::remote;
+use tcpwatch_common::service;
 use tcpwatch_common::socket::SocketSet;
 use tcpwatch_common::state::TcpState;
 use tcpwatch_common::survey::{Ports, Request, Sum, TupleKey, TupleSum};
@@ -101,6 +102,24 @@ pub(crate) static FOLDED: LruHashMap<remote::Holder, remote::Counts> = LruHashMa
 /// when user space clears it.
 #[map]
 pub(crate) static LISTENER_SHARES: LruHashMap<u64, u64> = LruHashMap::with_max_entries(1024, 0);
+
+/// The slot in [`ENDS`] of each service, by [`key`](service::key). User space removes entries to make room.
+#[map]
+pub(crate) static SERVICES: HashMap<u64, u32> = HashMap::with_max_entries(service::SERVICES, 0);
+
+/// Slots of [`ENDS`] that belong to no service; filled by user space.
+#[map]
+pub(crate) static FREE_SERVICES: Queue<u32> = Queue::with_max_entries(service::SERVICES, 0);
+
+/// Services that each row's namespace has got since the last tick, when user space clears it; [`service::EACH`] and more
+/// if there was no slot.
+#[map]
+pub(crate) static NEW_SERVICES: Array<u64> = Array::with_max_entries(64, MAPPED);
+
+/// What is added up at the end of connections, for all CPUs together. It is never cleared: user space remembers what a
+/// slot held when it was given away, so that nothing is lost that is added meanwhile.
+#[map]
+pub(crate) static ENDS: Array<service::Words> = Array::with_max_entries(service::SLOTS, MAPPED);
 
 /// Sockets in groups; user space takes them out after each survey.
 #[map]

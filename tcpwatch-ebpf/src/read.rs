@@ -23,6 +23,22 @@ impl Typed {
         unsafe { core::ptr::read_volatile(self.0.add(offset(field) as usize).cast::<T>()) }
     }
 
+    /// Loads a part of a field that lies `beyond` its first byte.
+    #[inline(always)]
+    pub(crate) fn load_at<T: Copy>(self, field: Field, beyond: usize) -> T {
+        // SAFETY: as above.
+        unsafe { core::ptr::read_volatile(self.0.add(offset(field) as usize + beyond).cast::<T>()) }
+    }
+
+    /// Loads the byte that a bitfield begins in, with the bitfield's lowest bit as its lowest.
+    #[inline(always)]
+    pub(crate) fn load_bits(self, field: Field) -> u8 {
+        let offset = offset(field);
+        let byte = (offset & ((1 << BIT_SHIFT) - 1)) as usize;
+        // SAFETY: as above.
+        unsafe { core::ptr::read_volatile(self.0.add(byte)) >> (offset >> BIT_SHIFT) }
+    }
+
     /// Follows a pointer field to another typed structure.
     #[inline(always)]
     pub(crate) fn follow(self, field: Field) -> Self {

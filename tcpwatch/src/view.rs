@@ -15,6 +15,7 @@ pub mod owners;
 pub mod pods;
 pub mod proof;
 pub mod remotes;
+pub mod services;
 pub mod shortages;
 pub mod sockets;
 pub mod states;

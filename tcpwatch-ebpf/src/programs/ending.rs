@@ -7,8 +7,8 @@ use tcpwatch_common::state::TcpState;
 
 use crate::maps::LISTENERS;
 use crate::programs::record::{Record, counter};
-use crate::programs::remote;
 use crate::programs::transition::{Change, count};
+use crate::programs::{remote, service};
 use crate::read::{Typed, has};
 use crate::unlearn::unlearn;
 
@@ -45,8 +45,14 @@ pub(super) fn derive(record: Record, socket: Typed, tcp: Option<Typed>, old: u64
 
 /// Counts all that an ending means; the cause.
 #[inline(always)]
-pub(super) fn end(record: Record, change: &Change, row: u32, owner: u32) -> u8 {
+pub(super) fn end(record: Record, change: &Change, row: u32, flags: u8, owner: u32) -> u8 {
     let &Change { socket, tcp, old, .. } = change;
+    if let Some(tcp) = tcp
+        && service::is_connection(old)
+        && let Some(ends) = service::known_or_new(row, flags, tcp)
+    {
+        ends.add(socket, tcp, flags, old);
+    }
     let ending = derive(record, socket, tcp, old);
     let ending = Ending { cause: unlearn(ending.cause.into()) as u8 & 7, ..ending };
     if ending.cell != 0 {

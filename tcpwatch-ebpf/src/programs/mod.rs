@@ -10,6 +10,7 @@ mod record;
 mod remote;
 mod reset;
 mod retransmit;
+mod service;
 mod snapshot;
 mod survey;
 mod told;

@@ -21,7 +21,6 @@ use crate::older;
 use crate::programs::{add_shared, listener};
 use crate::read::{Any, Typed, has};
 use crate::table;
-use crate::unlearn::unlearn;
 use crate::zero::zeroed;
 
 /// `struct bpf_iter__tcp`.

@@ -145,8 +145,11 @@ fn on_transition(record: Record, control: &Control, socket: Typed, old: u64, new
     } else {
         count(past.row, cell as usize);
     }
-    let cause =
-        if change.is(traits::END) { ending::end(record, &change, past.row, past.owner) } else { NO_CAUSE };
+    let cause = if change.is(traits::END) {
+        ending::end(record, &change, past.row, past.flags, past.owner)
+    } else {
+        NO_CAUSE
+    };
     if is_told(control) || cell == cell::NONE || past.expected != 0 {
         tell(record, &change, &past, unlearn(cause.into()) as u8);
     }

@@ -17,6 +17,7 @@ use crate::add::add_shared_to;
 use crate::maps::{CELLS, CONTROL};
 use crate::namespace::{known_row, touch};
 use crate::programs::record::Record;
+use crate::programs::service::{self, Ends};
 use crate::programs::transition::{IPPROTO_TCP, is_told, now, states};
 use crate::programs::{ending, observe};
 use crate::read::Typed;
@@ -106,15 +107,33 @@ fn follow(change: &Change, place: &Place, meta: Meta) -> Option<(u32, usize)> {
     // See the other program.
     let now = unlearn(now.max(since));
     let in_state = now.wrapping_sub(since);
-    observe::state(record, old, in_state);
     if traits & traits::END != 0 {
+        let ends = ends_of(change, meta)?;
+        observe::state(record, old, in_state);
         observe::lifetime(record, old, flags, now.saturating_sub(place.birth()));
         place.release();
+        if let (Some(ends), Some(tcp)) = (ends, tcp) {
+            ends.add(socket, tcp, flags, old);
+        }
         return Some((meta.row(), ending::derive(record, socket, tcp, old).cell));
     }
+    observe::state(record, old, in_state);
     if traits & traits::ESTABLISHES != 0 {
         observe::handshake(record, tcp, old, in_state);
     }
     place.enter(meta, new, now);
     Some((meta.row(), 0))
+}
+
+/// Where the end of a connection is added up; `None` inside on kernels that tell nothing of it.
+#[expect(clippy::option_option, reason = "one is asked for by `?`")]
+#[inline(always)]
+fn ends_of(change: &Change, meta: Meta) -> Option<Option<Ends>> {
+    if !service::is_connection(change.old) {
+        return None;
+    }
+    match change.tcp {
+        Some(tcp) => service::known(meta.row(), meta.flags(), tcp).map(Some),
+        None => Some(None),
+    }
 }

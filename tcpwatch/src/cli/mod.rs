@@ -17,6 +17,7 @@ mod place;
 mod record;
 mod replay;
 mod run;
+mod services;
 mod top;
 mod trace;
 
@@ -59,6 +60,8 @@ enum Command {
     Run(run::RunArgs),
     /// Sockets as `ss` and `netstat` show them, and what neither tells: age, owner, drops.
     Netstat(Box<netstat::NetstatArgs>),
+    /// What connections that have ended tell of each service: bytes, retransmits, round-trip times.
+    Services(services::ServicesArgs),
     /// Everything on a full screen: states, findings, listeners, owners, remote ends.
     Top(top::TopArgs),
     /// Show transitions, retransmits and resets as they happen, filtered in the kernel.
@@ -118,6 +121,7 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Netstat(args) => netstat::netstat(&args),
+        Command::Services(args) => services::services(&args),
         Command::Top(args) => top::top(&args),
         Command::Trace(args) => trace::trace(&args),
         Command::Findings(args) => findings::findings(&args),

@@ -12,7 +12,9 @@ use tcpwatch_common::names::map;
 
 use super::attach::{self, ProgramStatus};
 use super::btf::{Btf, BtfError};
-use super::maps::{Sizes, cpus, fill_rows, forgetting, is_preemptible, load_object, room, shared};
+use super::maps::{
+    Sizes, TCP_CAST, cpus, fill_rows, fill_services, forgetting, is_preemptible, load_object, room, shared,
+};
 use super::object::ConnectionsError;
 use super::offsets::{self, LostField, OffsetError};
 use super::older::Older;
@@ -99,6 +101,7 @@ pub struct Kernel {
     older: Older,
     sweep: Option<Sweep>,
     has_sweep: bool,
+    sees_ends: bool,
     /// Sockets that there is room for.
     room: u32,
     rows: u32,
@@ -128,6 +131,7 @@ impl Kernel {
         let options = &Options { sockets: room(options.sockets, open), ..options.clone() };
         let mut ebpf = load_object(&[], options, &types, &offsets)?;
         fill_rows(&mut ebpf, options.namespaces)?;
+        fill_services(&mut ebpf)?;
         // Before their maps are taken out.
         let shared = shared(&ebpf);
         let mut control = take_control(&mut ebpf)?;
@@ -163,6 +167,7 @@ impl Kernel {
             older,
             sweep: None,
             has_sweep: false,
+            sees_ends: types.has_function(TCP_CAST),
             room: options.sockets,
             rows: Sizes::new(options).rows,
         };
@@ -186,6 +191,11 @@ impl Kernel {
     /// Whether this kernel lists its namespaces, and walks the sockets of all of them at once.
     pub fn lists_namespaces(&self) -> bool {
         self.has_sweep
+    }
+
+    /// Whether the programs can read what a connection leaves behind at its end.
+    pub fn sees_ends(&self) -> bool {
+        self.sees_ends
     }
 
     /// The program that walks the sockets of all namespaces at once, if this kernel can run it. It is given away once.

@@ -6,6 +6,7 @@ use aya::maps::{Map, MapError, Queue};
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use tcpwatch_common::host::TASK_NOTES;
 use tcpwatch_common::names::{global, map};
+use tcpwatch_common::service::SERVICES;
 use tcpwatch_common::socket::{WAYS, all_sets};
 
 use super::btf::Btf;
@@ -13,6 +14,9 @@ use super::load::{HINT, LoadError, Options};
 use super::sweep;
 
 pub(super) static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tcpwatch-ebpf"));
+
+/// The helper by which programs get at the fields of a TCP socket.
+pub(super) const TCP_CAST: &str = "bpf_skc_to_tcp_sock";
 
 /// Listeners that the kernel side can hold for each that is watched: what is opened between two ticks has room, and user
 /// space takes out again what is too much.
@@ -35,7 +39,7 @@ pub(super) fn load_object(
     let arguments = |tracepoint| u32::try_from(types.tracepoint_args(tracepoint).unwrap_or(0)).unwrap_or(0);
     let (reset_args, retransmit_args) = (arguments("tcp_send_reset"), arguments("tcp_retransmit_skb"));
     let (set_mask, quarter) = (sets - 1, u64::from(options.ring_bytes / 4));
-    let tcp_cast = u32::from(types.has_function("bpf_skc_to_tcp_sock"));
+    let tcp_cast = u32::from(types.has_function(TCP_CAST));
     let is_preemptible = is_preemptible(types);
     let (preemptible, notes) = (u32::from(is_preemptible), if is_preemptible { TASK_NOTES } else { 1 });
     let cpus = cpus();
@@ -52,6 +56,7 @@ pub(super) fn load_object(
         .map_max_entries(map::CELLS, rows)
         .map_max_entries(map::ADOPTED, rows)
         .map_max_entries(map::ACTIVE, rows)
+        .map_max_entries(map::NEW_SERVICES, rows)
         .map_max_entries(map::LISTENERS, listeners)
         .map_max_entries(map::REMOTES, remotes)
         .map_max_entries(map::SHARES, remotes)
@@ -140,11 +145,21 @@ fn salt() -> u64 {
 
 /// Puts every row but the overflow row on the list of free ones.
 pub(super) fn fill_rows(ebpf: &mut Ebpf, namespaces: u32) -> Result<(), LoadError> {
-    let error = |source| LoadError::Map { name: map::FREE_ROWS, source };
-    let queue = ebpf.map_mut(map::FREE_ROWS).ok_or(MapError::InvalidName { name: map::FREE_ROWS.into() });
+    fill(ebpf, map::FREE_ROWS, namespaces)
+}
+
+/// Puts every slot but that of all others on the list of free ones.
+pub(super) fn fill_services(ebpf: &mut Ebpf) -> Result<(), LoadError> {
+    fill(ebpf, map::FREE_SERVICES, SERVICES)
+}
+
+/// Puts the numbers from 1 to `last` into a queue.
+fn fill(ebpf: &mut Ebpf, name: &'static str, last: u32) -> Result<(), LoadError> {
+    let error = |source| LoadError::Map { name, source };
+    let queue = ebpf.map_mut(name).ok_or(MapError::InvalidName { name: name.into() });
     let mut queue: Queue<_, u32> = Queue::try_from(queue.map_err(error)?).map_err(error)?;
-    for row in 1..=namespaces {
-        queue.push(row, 0).map_err(error)?;
+    for number in 1..=last {
+        queue.push(number, 0).map_err(error)?;
     }
     Ok(())
 }

@@ -21,12 +21,15 @@ use super::maps::load_object;
 use super::offsets;
 
 /// Maps that listing has no use for, so that they take no room.
-const IDLE_MAPS: [&str; 8] = [
+const IDLE_MAPS: [&str; 11] = [
     map::REMOTES,
     map::CLIENTS,
     map::SHARES,
     map::FOLDED,
     map::LISTENER_SHARES,
+    map::SERVICES,
+    map::FREE_SERVICES,
+    map::ENDS,
     map::GROUPS,
     map::TUPLES,
     map::ILLEGAL,

@@ -7,6 +7,7 @@ pub mod memory;
 pub mod rates;
 pub mod reconcile;
 pub mod remotes;
+pub mod services;
 pub mod states;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -23,6 +24,7 @@ pub use listeners::Listeners;
 pub use rates::Transition;
 pub use reconcile::{Counter, Drift};
 pub use remotes::Remotes;
+pub use services::Services;
 pub use states::NamespaceStates;
 pub use window::Window;
 
@@ -39,6 +41,8 @@ pub struct Report {
     pub listeners: Listeners,
     /// The worst remotes of late.
     pub remotes: Remotes,
+    /// Connections that ended within the last minute, by service.
+    pub services: Services,
 }
 
 /// The shortest time over which a rate is told. Samples come when somebody asks as well, milliseconds after another.
@@ -74,8 +78,10 @@ impl Model {
         let transitions = rates::transitions(&sample, self.baseline.as_deref());
         let states = states::by_namespace(&sample);
         let listeners = self.listeners.apply(&sample);
-        let remotes = remotes::worst(self.look(&sample), REMOTES_WITHIN, REMOTES);
-        Report { sample, states, transitions, drift, listeners, remotes }
+        let window = self.look(&sample);
+        let remotes = remotes::worst(window, REMOTES_WITHIN, REMOTES);
+        let services = services::recent(window);
+        Report { sample, states, transitions, drift, listeners, remotes, services }
     }
 
     fn look(&mut self, sample: &Arc<Sample>) -> &Window {

@@ -14,13 +14,14 @@ use super::delta::{Bad, Delta, Input, Keyed, fields, put_number, variants};
 use crate::process::{Container, Pod, Process, Workload};
 use crate::sample::counters::{NetCounters, Snmp, SockStat, TcpExt};
 use crate::sample::{
-    Census, Example, FoldedSample, Group, HostLimits, KernelCounters, ListenerSample, Memory, Minis,
-    NamespaceSample, ProgramSample, RemoteCounts, RemoteSample, RingSample, Sample, Shortage, SourceKind,
-    Survey, Sysctls, Trouble, Tuple, What,
+    Census, Ends, Example, FoldedSample, Group, HostLimits, KernelCounters, ListenerSample, Memory, Minis,
+    NamespaceSample, ProgramSample, RemoteCounts, RemoteSample, RingSample, Rtts, Sample, SendLimits,
+    ServiceSample, Shortage, Side, SourceKind, Survey, Sysctls, Trouble, Tuple, What,
 };
 
 variants!(SourceKind { Ebpf = 0, Netlink = 1 });
-variants!(What { Sockets = 0, ListenersInTurns = 1, Listeners = 2, Remotes = 3, Clients = 4, Groups = 5, Namespaces = 6 });
+variants!(What { Sockets = 0, ListenersInTurns = 1, Listeners = 2, Remotes = 3, Clients = 4, Groups = 5, Namespaces = 6, Services = 7 });
+variants!(Side { There = 0, Here = 1, Unknown = 2 });
 variants!(Role { Active = 0, Passive = 1 });
 variants!(Trouble { None = 0, Unacknowledged = 1, NoKeepalive = 2, PeerWindowZero = 3, OwnWindowZero = 4 });
 variants!(TcpState { Established = 0, SynSent = 1, SynRecv = 2, FinWait1 = 3, FinWait2 = 4, TimeWait = 5, Close = 6, CloseWait = 7, LastAck = 8, Listen = 9, Closing = 10, NewSynRecv = 11, BoundInactive = 12 });
@@ -41,7 +42,7 @@ fields!(Sample {
     ring,
     problems,
     kernel_memory,
-} since 3 { folded, shortages, cgroups });
+} since 3 { folded, shortages, cgroups, services, other_ends });
 
 fields!(NamespaceSample {
     inode,
@@ -186,6 +187,10 @@ fields!(ListenerSample {
 });
 fields!(RemoteSample { netns, address, port, is_client, pid, counts });
 fields!(FoldedSample { netns, service, pid, counts });
+fields!(ServiceSample { id, netns, side, port, ends });
+fields!(Ends { connections, retransmitting, bytes_out, bytes_in, segments, retransmitted, limits, rtt });
+fields!(SendLimits { busy, window, buffer });
+fields!(Rtts { buckets, unknown });
 fields!(Shortage { what, count, since, netns, pid });
 fields!(RemoteCounts { timeout, fast, probe, other, syn, synack, resets_sent, resets_received, failures });
 
@@ -283,6 +288,14 @@ impl Keyed for FoldedSample {
 
     fn key(&self) -> Self::Key {
         (self.netns, self.service, self.pid)
+    }
+}
+
+impl Keyed for ServiceSample {
+    type Key = u64;
+
+    fn key(&self) -> Self::Key {
+        self.id
     }
 }
 

@@ -76,6 +76,8 @@ impl Redactor {
             listeners: listeners.iter().map(|listener| self.listener(listener)).collect(),
             remotes: remotes.iter().map(|remote| self.remote(remote)).collect(),
             folded: kept.folded,
+            services: kept.services,
+            other_ends: kept.other_ends,
             processes: self.processes(processes),
             cgroups: self.processes(cgroups),
             limits: kept.limits,

@@ -12,9 +12,9 @@ use tcpwatch_common::host::{HostCounters, Role};
 use crate::process::{Container, Pod, Process, Workload};
 use crate::sample::counters::{NetCounters, Snmp, SockStat, TcpExt};
 use crate::sample::{
-    Census, Example, FoldedSample, Group, HostLimits, KernelCounters, ListenerSample, Memory, Minis,
-    NamespaceSample, ProgramSample, RemoteCounts, RemoteSample, RingSample, Sample, Shortage, SourceKind,
-    Survey, Sysctls, Trouble, Tuple, What,
+    Census, Ends, Example, FoldedSample, Group, HostLimits, KernelCounters, ListenerSample, Memory, Minis,
+    NamespaceSample, ProgramSample, RemoteCounts, RemoteSample, RingSample, Rtts, Sample, SendLimits,
+    ServiceSample, Shortage, Side, SourceKind, Survey, Sysctls, Trouble, Tuple, What,
 };
 
 /// Numbers that are always the same.
@@ -220,6 +220,26 @@ impl Random {
         }
     }
 
+    fn ends(&mut self) -> Ends {
+        Ends {
+            connections: self.count(),
+            retransmitting: self.maybe(Self::count),
+            bytes_out: self.maybe(Self::count),
+            bytes_in: self.maybe(Self::count),
+            segments: self.maybe(Self::count),
+            retransmitted: self.maybe(Self::count),
+            limits: self.maybe(|random| SendLimits {
+                busy: random.time(),
+                window: random.time(),
+                buffer: random.time(),
+            }),
+            rtt: self.maybe(|random| {
+                let buckets = std::array::from_fn(|_| random.count());
+                Box::new(Rtts { buckets, unknown: random.count() })
+            }),
+        }
+    }
+
     /// Nobody reads the first words, which are not recorded.
     fn host(&mut self) -> HostCounters {
         let first = std::mem::offset_of!(HostCounters, time_in_state) / 8;
@@ -307,8 +327,16 @@ impl Random {
                 pid: random.maybe(Self::small),
                 counts: RemoteCounts { syn: random.count(), ..RemoteCounts::default() },
             }),
+            services: self.list(3, |random| ServiceSample {
+                id: random.below(6),
+                netns: random.below(2),
+                side: Side::ALL[random.below(3) as usize],
+                port: random.port(),
+                ends: random.ends(),
+            }),
+            other_ends: self.maybe(Self::ends),
             shortages: self.list(3, |random| Shortage {
-                what: What::ALL[random.below(7) as usize],
+                what: What::ALL[random.below(8) as usize],
                 count: random.count(),
                 since: SystemTime::UNIX_EPOCH + random.time(),
                 netns: random.maybe(Self::count),
@@ -331,7 +359,10 @@ impl Random {
             3 if !sample.listeners.is_empty() => _ = sample.listeners.remove(0),
             4 => (sample.processes, sample.cgroups) = (other.processes, other.cgroups),
             5 => sample.remotes.extend(other.remotes),
-            6 => (sample.folded, sample.shortages) = (other.folded, other.shortages),
+            6 => {
+                (sample.folded, sample.shortages) = (other.folded, other.shortages);
+                (sample.services, sample.other_ends) = (other.services, other.other_ends);
+            }
             _ => sample.kernel_memory = other.kernel_memory,
         }
         sample

@@ -6,6 +6,7 @@
 pub mod counters;
 mod listener;
 mod remote;
+mod service;
 mod shortage;
 mod socket;
 mod survey;
@@ -24,6 +25,7 @@ use crate::process::Process;
 pub use counters::NetCounters;
 pub use listener::ListenerSample;
 pub use remote::{FoldedSample, RemoteCounts, RemoteSample};
+pub use service::{Ends, Rtts, SendLimits, ServiceSample, Side};
 pub use shortage::{Shortage, What};
 pub use socket::SocketSample;
 pub use survey::{Example, Group, Memory, Plan, Survey, Trouble, Tuple};
@@ -67,6 +69,10 @@ pub struct Sample {
     pub remotes: Vec<RemoteSample>,
     /// What went wrong with remotes that are not told apart.
     pub folded: Vec<FoldedSample>,
+    /// Connections that have ended, by service.
+    pub services: Vec<ServiceSample>,
+    /// Those of services that are not told apart; `None` if the source does not see ends.
+    pub other_ends: Option<Ends>,
     /// The processes that listeners, surveys and remotes speak of, by host pid.
     pub processes: BTreeMap<u32, Arc<Process>>,
     /// What is in the cgroups that surveys speak of, by id: of these processes nothing is known but where they run.
@@ -199,6 +205,8 @@ impl Sample {
             listeners: Vec::new(),
             remotes: Vec::new(),
             folded: Vec::new(),
+            services: Vec::new(),
+            other_ends: None,
             processes: BTreeMap::new(),
             cgroups: BTreeMap::new(),
             limits: HostLimits::default(),

@@ -17,18 +17,21 @@ pub enum What {
     Clients,
     /// Sockets that the last walk had no group for.
     Groups,
+    /// Connections that ended and are of no service that is told apart.
+    Services,
     /// Events of namespaces that are counted together.
     Namespaces,
 }
 
 impl What {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Sockets,
         Self::ListenersInTurns,
         Self::Listeners,
         Self::Remotes,
         Self::Clients,
         Self::Groups,
+        Self::Services,
         Self::Namespaces,
     ];
 
@@ -40,6 +43,7 @@ impl What {
             Self::Remotes => "remotes",
             Self::Clients => "clients",
             Self::Groups => "groups",
+            Self::Services => "services",
             Self::Namespaces => "namespaces",
         }
     }

@@ -15,6 +15,7 @@ use crate::view::listeners::{self, Listeners};
 use crate::view::overview::{self, Overview};
 use crate::view::pods::{self, Pods};
 use crate::view::remotes::{self, Remotes};
+use crate::view::services::{self, Services};
 use crate::view::sockets::{self, Sockets};
 use crate::view::states::{self, States};
 use crate::view::status::{self, Status};
@@ -77,6 +78,12 @@ pub(super) async fn listeners(
 pub(super) async fn remotes(State(app): State<App>, Netns(netns): Netns) -> Result<Json<Remotes>, Failure> {
     let report = fresh(&app, netns, |report, netns| report.states.contains_key(&netns)).await?;
     Ok(Json(remotes::remotes(&report, netns)))
+}
+
+/// `/api/v1/services`
+pub(super) async fn services(State(app): State<App>, Netns(netns): Netns) -> Result<Json<Services>, Failure> {
+    let report = fresh(&app, netns, |report, netns| report.states.contains_key(&netns)).await?;
+    Ok(Json(services::services(&report, netns)))
 }
 
 /// `/api/v1/overview`: asked for again and again by screens, which must not make the daemon work more than it does by

@@ -12,6 +12,7 @@
 //! | `GET /api/v1/states[?netns=N]` | sockets by state, of this moment |
 //! | `GET /api/v1/transitions[?netns=N]` | transitions with verdict, count and rate, of this moment |
 //! | `GET /api/v1/listeners[?netns=N]` | listeners with both queues, owner and drops by cause, of this moment |
+//! | `GET /api/v1/services[?netns=N]` | what connections left behind at their end, by service |
 //! | `GET /api/v1/remotes[?netns=N]` | the remote ends with the most retransmits, resets and failed connects |
 //! | `GET /api/v1/pods` | the pods of this node with their containers, where a cluster is asked |
 //! | `GET /api/v1/overview[?netns=N]` | all that `tcpwatch top` shows, of a moment ago |
@@ -64,6 +65,7 @@ tcpwatch watches the state of every TCP socket on this host.
 /api/v1/transitions[?netns=N]   transitions with verdict, count and rate
 /api/v1/listeners[?netns=N]     listeners: both queues, owner, drops by cause
 /api/v1/remotes[?netns=N]       remote ends with the most retransmits, resets, failed connects
+/api/v1/services[?netns=N]      connections that ended, by service: bytes, retransmits, round-trip times
 /api/v1/pods                    the pods of this node, in a cluster
 /api/v1/overview[?netns=N]      all that `tcpwatch top` shows
 /api/v1/sockets?limit=100       single sockets with age and owner; also ?filter=state=close_wait+older-than=5m
@@ -142,6 +144,7 @@ pub fn router(feed: Feed, own: Own) -> Router {
         .route("/api/v1/transitions", get(api::transitions))
         .route("/api/v1/listeners", get(api::listeners))
         .route("/api/v1/remotes", get(api::remotes))
+        .route("/api/v1/services", get(api::services))
         .route("/api/v1/pods", get(api::pods))
         .route("/api/v1/overview", get(api::overview))
         .route("/api/v1/sockets", get(api::sockets))

@@ -150,7 +150,7 @@ fn every_route_of_the_index_answers() {
     let index = server.get("/");
     assert_eq!((index.code, index.kind.as_str()), (200, TEXT));
     let routes: Vec<_> = index.body.lines().filter(|line| line.starts_with('/')).collect();
-    assert_eq!(routes.len(), 14);
+    assert_eq!(routes.len(), 15);
     for route in routes {
         let path = route.split(['[', ' ']).next().expect("a path");
         assert_eq!(server.get(&path.replace("TOPIC", "close_wait")).code, 200, "{path}");
@@ -252,6 +252,7 @@ fn what_cannot_be_answered_is_said() {
     server.refuses("/api/v1/transitions?netns=8", 404, "no network namespace has the inode number 8");
     server.refuses("/api/v1/listeners?netns=8", 404, "no network namespace has the inode number 8");
     server.refuses("/api/v1/overview?netns=8", 404, "no network namespace has the inode number 8");
+    server.refuses("/api/v1/services?netns=8", 404, "no network namespace has the inode number 8");
     server.refuses("/api/v1/remotes?netns=8", 404, "no network namespace has the inode number 8");
     let posted = server.request("POST", "/api/v1/states");
     assert_eq!((posted.code, posted.kind.as_str(), posted.allow.as_deref()), (405, JSON, Some("GET,HEAD")));

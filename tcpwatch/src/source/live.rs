@@ -8,6 +8,7 @@ mod namespace;
 mod older;
 mod passes;
 mod queues;
+mod services;
 mod shortages;
 pub(super) mod sockets;
 mod walks;
@@ -29,7 +30,7 @@ use super::{Source, SourceError};
 use crate::host::owner::{FOREIGN_PIDS, sees_host_pids};
 use crate::host::processes::Processes;
 use crate::host::procfs::{OF_THREAD, SockStat};
-use crate::kernel::{self, Counters, Kernel, Listeners, Options, Remotes, Ring, Stage, Sweep};
+use crate::kernel::{self, Counters, Kernel, Listeners, Options, Remotes, Ring, Services, Stage, Sweep};
 use crate::process::Process;
 use crate::sample::{
     Census, NamespaceSample, Plan, ProgramSample, RemoteSample, RingSample, Sample, SocketSample, SourceKind,
@@ -57,6 +58,7 @@ pub struct Live {
     /// What listens, as it was when listeners were last read.
     services: Vec<Service>,
     remotes: Remotes,
+    ends: Services,
     surveyor: Surveyor,
     settings: Settings,
     ring: Ring,
@@ -107,6 +109,7 @@ impl Live {
         let counters = Counters::open(&mut kernel)?;
         let listeners = Listeners::open(&mut kernel)?;
         let remotes = Remotes::open(&mut kernel)?;
+        let ends = Services::open(&mut kernel)?;
         let surveyor = Surveyor::open(&mut kernel)?;
         let ring = Ring::open(&mut kernel)?;
         let mut live = Self {
@@ -116,6 +119,7 @@ impl Live {
             listeners,
             services: Vec::new(),
             remotes,
+            ends,
             surveyor,
             settings: Settings::default(),
             ring,
@@ -294,12 +298,22 @@ impl Source for Live {
             }
             problems.push(unmet(host.unmet));
         }
+        let ended = self.ended()?;
+        let unplaced = ended.unplaced;
         let ungrouped = ungrouped(&namespaces).unwrap_or(0);
         let crowd = self.listeners.crowd();
         let unfound = self.found.note(&host, &crowd);
         let unnamed = namespaces.iter().any(is_unnamed);
-        let seen =
-            Seen { host: &host, crowd: &crowd, met: &met, folded: &folded, ungrouped, unfound, unnamed };
+        let seen = Seen {
+            host: &host,
+            crowd: &crowd,
+            met: &met,
+            folded: &folded,
+            ungrouped,
+            unplaced,
+            unfound,
+            unnamed,
+        };
         let shortages = self.shortages.apply(&seen, SystemTime::now(), Instant::now());
         let names = self.kernel.reset_reasons();
         let reasons = self.counters.reset_reasons(names.len())?;
@@ -312,6 +326,8 @@ impl Source for Live {
             listeners: listeners.iter().filter_map(|(id, met)| listener(*id, met)).collect(),
             remotes,
             folded,
+            services: ended.services,
+            other_ends: ended.other,
             processes,
             cgroups,
             limits,

@@ -145,6 +145,11 @@ impl Surveyor {
         self.ticks.measure(|| self.maps.ticks(kernel));
     }
 
+    /// How many ticks the kernel makes in a second, once that has been measured.
+    pub(super) fn ticks_per_second(&self) -> Option<u64> {
+        self.ticks.per_second
+    }
+
     fn is_suspicious(&self, counts: &StateCounts) -> bool {
         counts.iter().zip(self.plan.suspicious_from).any(|(count, from)| *count >= from)
     }

@@ -68,6 +68,10 @@ pub fn text(shortage: &Shortage) -> String {
             "{count} sockets are in no group since {since}, as there are more kinds of them than the 4,096 that one walk \
              tells apart: findings and workloads lack them. No option makes more room"
         ),
+        What::Services => format!(
+            "{count} connections that ended since {since} are of no service that is told apart, as there are more than 1,024 \
+             services or too many new ones at once: they are counted as `other`. No option makes more room"
+        ),
         What::Namespaces => format!(
             "{count} events since {since} were in network namespaces without counters of their own: they are counted as \
              `others`. A higher `tcpwatch run --max-namespaces` makes room"

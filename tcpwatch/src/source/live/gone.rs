@@ -38,6 +38,7 @@ impl Live {
                 let mut due = [sample];
                 add_illegal(&mut due, &self.counters)?;
                 let [sample] = due;
+                self.ends.retire(namespace.row);
                 self.counters.free_row(generation, namespace.row)?;
                 self.retired.take(sample);
             } else {

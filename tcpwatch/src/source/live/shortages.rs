@@ -27,6 +27,8 @@ pub(super) struct Seen<'a> {
     pub(super) unfound: bool,
     /// Some namespaces with sockets have no counters of their own.
     pub(super) unnamed: bool,
+    /// Connections that ended and are of no service that is told apart.
+    pub(super) unplaced: u64,
 }
 
 /// What is remembered of each shortage.
@@ -81,11 +83,12 @@ impl Shortages {
             (What::Remotes, host.remotes_folded + met.remotes_lost, noisy),
             (What::Clients, met.clients_lost, None),
             (What::Groups, seen.ungrouped, None),
+            (What::Services, seen.unplaced, None),
             (What::Namespaces, host.folded, None),
         ] {
             let told = match what {
                 What::Sockets | What::ListenersInTurns | What::Groups => self.of_now(what, count, at, now),
-                What::Remotes | What::Clients => self.of_late(what, count, TOLD, at, now),
+                What::Remotes | What::Clients | What::Services => self.of_late(what, count, TOLD, at, now),
                 What::Listeners => self.of_long(what, count, seen.unfound, at, now),
                 What::Namespaces => self.of_long(what, count, seen.unnamed, at, now),
             };
@@ -177,6 +180,7 @@ mod tests {
                 met: &met,
                 folded: &[],
                 ungrouped: 0,
+                unplaced: 0,
                 unfound: false,
                 unnamed: *left > 0,
             };

@@ -9,6 +9,7 @@ mod listeners;
 mod memory;
 mod refused;
 mod remotes;
+mod services;
 
 use std::time::{Duration, Instant};
 

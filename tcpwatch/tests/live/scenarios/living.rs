@@ -183,7 +183,7 @@ fn lose(peer: &mut Peer<'_>, tun: &Tun, nth: u64, most: u64, lost: &AtomicU64, s
 }
 
 /// Sends until the peer has lost so many segments, or one has seen enough; how many were lost.
-fn send_over_a_lossy_path(ns: &Netns, nth: u64, most: u64, look: impl FnOnce(&Netns)) -> u64 {
+pub(super) fn send_over_a_lossy_path(ns: &Netns, nth: u64, most: u64, look: impl FnOnce(&Netns)) -> u64 {
     let tun = Tun::new(ns, "tun0");
     let (mut peer, stream) = opened(&tun, ns);
     stream.set_nonblocking(false).expect("an option");

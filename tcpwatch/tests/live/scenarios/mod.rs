@@ -26,6 +26,7 @@
 pub(crate) mod child;
 mod closing;
 mod crowded;
+mod ended;
 mod flooded;
 mod healthy;
 mod living;
