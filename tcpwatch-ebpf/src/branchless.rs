@@ -39,5 +39,5 @@ pub(crate) fn or_zero(difference: u64) -> u64 {
 /// A difference of sequence numbers or ticks, which wrap at 2^32, likewise.
 #[inline(always)]
 pub(crate) fn wrapped(difference: u32) -> u64 {
-    or_zero(difference.cast_signed() as u64)
+    or_zero(i64::from(difference.cast_signed()).cast_unsigned())
 }

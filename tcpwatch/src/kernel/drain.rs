@@ -10,6 +10,9 @@ use super::bpf;
 use super::counters::CountersError;
 use super::load::Kernel;
 
+/// A key and its value.
+type Entry<const K: usize, const V: usize> = ([u64; K], [u64; V]);
+
 /// A map whose keys have `K` words and whose values have `V`.
 pub(super) struct Drain<const K: usize, const V: usize> {
     name: &'static str,
@@ -36,7 +39,7 @@ impl<const K: usize, const V: usize> Drain<K, V> {
     }
 
     /// Takes all entries out.
-    pub(super) fn take(&mut self) -> Result<Vec<([u64; K], [u64; V])>, CountersError> {
+    pub(super) fn take(&mut self) -> Result<Vec<Entry<K, V>>, CountersError> {
         let mut all = Vec::new();
         let mut place = None;
         loop {

@@ -53,7 +53,7 @@ pub(super) fn of_whole(socket: Typed, state: u64, request: &Request) -> Option<F
     let (unread, unsent) = amounts(state, tcp);
     let mut facts = Facts {
         owner: owner::of(pid, socket.any()),
-        flags: is_known * (u64::from(ACTIVE) + was_passive * u64::from(PASSIVE - ACTIVE)) | ownership(tcp),
+        flags: (is_known * (u64::from(ACTIVE) + was_passive * u64::from(PASSIVE - ACTIVE))) | ownership(tcp),
         trouble: trouble::of(state, tcp, unread, unsent, request),
         is_age_known,
         age: is_age_known * or_zero(now.wrapping_sub(since)),
@@ -62,7 +62,7 @@ pub(super) fn of_whole(socket: Typed, state: u64, request: &Request) -> Option<F
         ..ports(socket)
     };
     if has(Field::SendMemory) && has(Field::ReceiveMemory) && has(Field::ReservedMemory) {
-        let signed = |field| tcp.load::<i32>(field) as u64;
+        let signed = |field| i64::from(tcp.load::<i32>(field)).cast_unsigned();
         facts.measured = 1;
         facts.send_memory = signed(Field::SendMemory);
         facts.receive_memory = signed(Field::ReceiveMemory);
@@ -71,7 +71,7 @@ pub(super) fn of_whole(socket: Typed, state: u64, request: &Request) -> Option<F
     Some(facts)
 }
 
-/// A mini-socket does not tell who connected. An ephemeral port here was most likely chosen by a connect().
+/// A mini-socket does not tell who connected. An ephemeral port here was most likely chosen by a `connect()`.
 #[inline(always)]
 pub(super) fn of_mini(socket: Typed, state: u64, request: &Request) -> Facts {
     let facts = ports(socket);
@@ -139,7 +139,7 @@ impl Facts {
         let is_service = services[word & (services.len() - 1)] >> (self.local_port & 63) & 1;
         let passive = is_service * u64::from(PASSIVE);
         let active = (not(is_service) & is_mini) * u64::from(ACTIVE);
-        Self { flags: unlearn(self.flags | is_unknown * (passive | active)), ..self }
+        Self { flags: unlearn(self.flags | (is_unknown * (passive | active))), ..self }
     }
 
     /// The group it is counted in.

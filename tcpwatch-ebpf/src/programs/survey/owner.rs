@@ -13,7 +13,7 @@ use crate::unlearn::unlearn;
 #[inline(always)]
 pub(super) fn of(pid: u64, socket: Any) -> u64 {
     let id = unlearn(if unlearn(pid) == 0 { cgroup(socket) } else { 0 });
-    (pid | id) << 32 | not(is_zero(id)) * Key::BY_CGROUP
+    ((pid | id) << 32) | (not(is_zero(id)) * Key::BY_CGROUP)
 }
 
 /// The id of its cgroup of version 2, below 2^32; 0 if that is not known.

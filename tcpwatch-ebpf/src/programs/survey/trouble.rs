@@ -48,8 +48,8 @@ pub(super) fn of(state: u64, tcp: Typed, unread: u64, unsent: u64, request: &Req
     let no_keepalive = is_established & has_all_sent & has_all_read & is_silent & not(keepalive);
 
     let found = unacknowledged * u64::from(trouble::UNACKNOWLEDGED)
-        | no_keepalive * u64::from(trouble::NO_KEEPALIVE)
-        | peer_window * u64::from(trouble::PEER_WINDOW_ZERO)
-        | own_window * u64::from(trouble::OWN_WINDOW_ZERO);
+        + no_keepalive * u64::from(trouble::NO_KEEPALIVE)
+        + peer_window * u64::from(trouble::PEER_WINDOW_ZERO)
+        + own_window * u64::from(trouble::OWN_WINDOW_ZERO);
     unlearn(found * (LOOKED_AT >> state & 1))
 }

@@ -65,7 +65,7 @@ fn measured(sample: &Sample, ns: &Netns, is_chosen: impl Fn(&Group) -> bool) -> 
 fn fill(stream: &mut TcpStream) {
     stream.set_nonblocking(true).expect("do not wait");
     loop {
-        match stream.write(&[7; 1 << 16]) {
+        match stream.write(&vec![7; 1 << 16]) {
             Ok(_) => {}
             // The peer may have to say that its window is closed, before no more is taken for good.
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -96,12 +96,12 @@ fn memory_is_what_the_kernel_says_of_each_socket() {
     // One whose server does not read a known amount, one that is full in both directions, one that nobody accepts.
     let mut quiet = connect();
     let quiet_server = sock::accept(&listener, TIMEOUT).expect("accept").0;
-    quiet.write_all(&[1; UNREAD]).expect("write");
+    quiet.write_all(&vec![1; UNREAD]).expect("write");
     let mut full = connect();
     let full_server = sock::accept(&listener, TIMEOUT).expect("accept").0;
     fill(&mut full);
     let mut waiting = connect();
-    waiting.write_all(&[2; UNREAD]).expect("write");
+    waiting.write_all(&vec![2; UNREAD]).expect("write");
 
     let clients = || sum([told(&quiet), told(&full), told(&waiting)]);
     let servers = || sum([told(&quiet_server), told(&full_server)]);

@@ -178,7 +178,8 @@ fn play(role: &str) {
         "abandon" => {
             let mut stream = TcpStream::connect(address(enter(at))).expect("connect");
             stream.set_nonblocking(true).expect("do not wait");
-            while stream.write(&[0; 1 << 16]).is_ok() {}
+            let part = vec![0; 1 << 16];
+            while stream.write(&part).is_ok() {}
             say(std::process::id());
         }
         "hold" => {
