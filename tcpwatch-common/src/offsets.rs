@@ -74,6 +74,18 @@ pub enum Field {
     ListenHead,
     NetList,
     TimeWaitRefs,
+    MadeByKernel,
+    HoldsNet,
+    TaskFlags,
+    SoftError,
+    ProbesOut,
+    Backoff,
+    Spent,
+    Spending,
+    SpendingSince,
+    BytesAcked,
+    BytesReceived,
+    MinRtt,
 }
 
 /// Where a field is found, and what it means that a kernel lacks it.
@@ -89,7 +101,7 @@ pub struct Place {
 }
 
 /// Number of fields.
-pub const COUNT: usize = 63;
+pub const COUNT: usize = 75;
 
 /// The offset of a bitfield: its first byte, and how far its lowest bit is from that byte's.
 pub const fn bit_offset(byte: u16, shift: u16) -> u16 {
@@ -235,7 +247,24 @@ pub const PLACES: [Place; COUNT] = [
         4,
         "TIME_WAIT sockets of all namespaces without a look into each",
     ),
+    optional(Field::MadeByKernel, "sock", "sk_kern_sock", 0, KERNEL),
+    optional(Field::HoldsNet, "sock_common", "skc_net_refcnt", 0, KERNEL),
+    optional(Field::TaskFlags, "task_struct", "flags", 4, "owners of MPTCP subflows that the kernel adds"),
+    optional(Field::SoftError, "sock", "sk_err_soft", 4, DYING),
+    optional(Field::ProbesOut, "inet_connection_sock", "icsk_probes_out", 1, DYING),
+    optional(Field::Backoff, "inet_connection_sock", "icsk_backoff", 1, DYING),
+    optional(Field::Spent, "tcp_sock", "chrono_stat", 12, LIMITED),
+    optional(Field::Spending, "tcp_sock", "chrono_type", 0, LIMITED),
+    optional(Field::SpendingSince, "tcp_sock", "chrono_start", 4, LIMITED),
+    optional(Field::BytesAcked, "tcp_sock", "bytes_acked", 8, "bytes that peers acknowledged"),
+    optional(Field::BytesReceived, "tcp_sock", "bytes_received", 8, "bytes that were received"),
+    // Three samples, the best first: each a time and a value.
+    optional(Field::MinRtt, "tcp_sock", "rtt_min", 24, "minimum round-trip times"),
 ];
+
+const KERNEL: &str = "sockets of the kernel itself, told from those of processes";
+const DYING: &str = "connections that are about to be given up";
+const LIMITED: &str = "what a connection waits for: the peer's window or the own send buffer";
 
 const WALK: &str = "listings of all sockets as fast as they can be";
 const SWEEP: &str = "one walk for the sockets of all namespaces";

@@ -112,6 +112,8 @@ pub const fn owner_word(tag: u32, pid: u32, pass: u32) -> u64 {
 /// Process ids are below 2^22 on every kernel.
 const PID_BITS: u32 = 24;
 const PIDS: u32 = (1 << PID_BITS) - 1;
+/// Stands where a process id would for sockets that the kernel made for itself: no process has this number.
+pub const KERNEL_PID: u32 = PIDS;
 /// Bits that count walks.
 pub const PASS_BITS: u32 = 8;
 

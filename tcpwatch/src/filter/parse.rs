@@ -154,6 +154,9 @@ impl<'a> Parser<'a> {
             ));
         };
         self.next += 1;
+        if word == Word::Kernel {
+            return Ok(Expression::Test(Test::Kernel));
+        }
         let sign = self.next;
         if self.take(Sign::NotEqual) {
             return Ok(Expression::Not(Box::new(Expression::Test(self.values(word)?))));
@@ -186,6 +189,12 @@ impl<'a> Parser<'a> {
 
     /// `port>1024`
     fn compared(&mut self, word: Word, order: Order, sign: usize) -> Result<Test, FilterError> {
+        if word.is_time() {
+            let (at, value) = self.value(word)?;
+            let limit = duration(&value)
+                .map_err(|problem| self.fail_at(at, problem, format!("expected {}", word.expects())))?;
+            return Ok(Test::Time(word, order, limit));
+        }
         let Some(most) = word.numbers() else {
             let expected = format!("expected = or !=, and {}", word.expects());
             return Err(self.fail_at(sign, format!("{word} is no number to compare with"), expected));
@@ -219,6 +228,10 @@ impl<'a> Parser<'a> {
 
     /// One value, or several with commas between them.
     fn values(&mut self, word: Word) -> Result<Test, FilterError> {
+        if word.is_time() {
+            let expected = format!("expected {}", word.expects());
+            return Err(self.fail(format!("{word} is hardly ever an exact time"), expected));
+        }
         let mut found = vec![self.value(word)?];
         while self.take(Sign::Comma) {
             found.push(self.value(word)?);
@@ -243,6 +256,8 @@ impl<'a> Parser<'a> {
             Word::Pod => Test::Pod(each(&found, name, fail)?),
             Word::Namespace => Test::Namespace(each(&found, name, fail)?),
             Word::Workload => Test::Workload(each(&found, name, fail)?),
+            Word::SoftError => Test::SoftError(each(&found, name, fail)?),
+            Word::Kernel => Test::Kernel,
             Word::OlderThan => {
                 let times = each(&found, duration, fail)?;
                 Test::OlderThan(times.into_iter().max().unwrap_or_default())
@@ -267,6 +282,7 @@ fn numeric(word: Word, numbers: Numbers) -> Test {
         Word::RemotePort => Test::Port(End::Only(Side::Remote), numbers),
         Word::Pid => Test::Pid(numbers),
         Word::Netns => Test::Netns(numbers),
+        word if word.is_figure() => Test::Figure(word, numbers),
         _ => Test::Port(End::Either, numbers),
     }
 }

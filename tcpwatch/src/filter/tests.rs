@@ -7,6 +7,7 @@ use tcpwatch_common::TcpState;
 use tcpwatch_common::host::Role;
 
 use super::*;
+use crate::sample::Vitals;
 
 fn filter(text: &str) -> Filter {
     Filter::parse(text).unwrap_or_else(|error| panic!("{error}"))
@@ -30,6 +31,17 @@ fn facts() -> SocketFacts<'static> {
         workload: Some("web"),
         uid: Some(33),
         user: Some("www-data"),
+        is_kernels: false,
+        retransmits: Some(4),
+        rtt: Some(Duration::from_millis(30)),
+        vitals: Vitals {
+            rwnd_limited: Some(Duration::from_secs(11)),
+            backoff: Some(6),
+            probes: Some(3),
+            soft_error: Some(113),
+            bytes_acked: Some(1_000_000),
+            ..Vitals::default()
+        },
     }
 }
 
@@ -48,6 +60,9 @@ fn unknown() -> SocketFacts<'static> {
         workload: None,
         uid: None,
         user: None,
+        retransmits: None,
+        rtt: None,
+        vitals: Vitals::default(),
         ..facts()
     }
 }

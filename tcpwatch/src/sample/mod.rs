@@ -10,6 +10,7 @@ mod shortage;
 mod socket;
 mod survey;
 mod sysctls;
+mod vitals;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,6 +29,7 @@ pub use shortage::{Shortage, What};
 pub use socket::SocketSample;
 pub use survey::{Example, Group, Plan, Survey, Trouble, Tuple};
 pub use sysctls::{HostLimits, Sysctls};
+pub use vitals::{NO_ERROR, Vitals, error_name, error_number};
 
 /// Numbers of sockets by [`TcpState::index`].
 pub type StateCounts = [u64; TcpState::COUNT];

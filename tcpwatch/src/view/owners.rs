@@ -93,7 +93,7 @@ pub fn owners(report: &Report, findings: &Findings, netns: Option<u64>) -> Vec<O
         if let Some(process) = process {
             owned.owner = Owner::from(&**process);
         }
-        owned.owner.pid = *pid;
+        owned.owner.pid = pid.filter(|_| !owned.owner.kernel);
     }
     let mut all: Vec<Owned> =
         all.into_values().filter(|owned| owned.sockets > 0 || owned.trouble() > 0).collect();

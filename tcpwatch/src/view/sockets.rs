@@ -8,6 +8,7 @@ use tcpwatch_common::TcpState;
 use tcpwatch_common::host::Role;
 
 use super::owner::Owner;
+use super::vitals::Vitals;
 use crate::process::Process;
 use crate::question::Answer;
 use crate::sample::SocketSample;
@@ -54,6 +55,8 @@ pub struct Socket {
     pub rtt: Option<f64>,
     pub keepalive: Option<bool>,
     pub accepted: Option<bool>,
+    #[serde(flatten)]
+    pub vitals: Vitals,
 }
 
 pub fn sockets(answer: &Answer) -> Sockets {
@@ -73,6 +76,7 @@ fn socket(sample: &SocketSample, owner: Option<&Arc<Process>>) -> Socket {
     let seconds = |duration: Option<Duration>| duration.map(|duration| duration.as_secs_f64());
     let owner =
         owner.map_or_else(|| Owner { pid: sample.pid, ..Owner::default() }, |owner| Owner::from(&**owner));
+    let owner = if sample.is_kernels() { Owner::from(&Process::kernel()) } else { owner };
     Socket {
         local: sample.local.to_string(),
         remote: (sample.remote.port() != 0).then(|| sample.remote.to_string()),
@@ -92,6 +96,7 @@ fn socket(sample: &SocketSample, owner: Option<&Arc<Process>>) -> Socket {
         rtt: seconds(sample.rtt),
         keepalive: sample.keepalive,
         accepted: sample.accepted,
+        vitals: Vitals::from(&sample.vitals),
     }
 }
 

@@ -13,7 +13,7 @@ use tcpwatch_common::host::Role;
 use tcpwatch_common::names::program;
 
 use super::list::Names;
-use super::{Asked, Chosen, Remote, client, pods};
+use super::{Asked, Chosen, Remote, client, pods, vitals};
 use crate::host;
 use crate::host::netns::NetnsHandle;
 use crate::process::{Container, Pod, Process, Workload};
@@ -209,6 +209,9 @@ fn borrow(status: &Value, wanted: Wanted) -> Result<Listing> {
 fn process(told: &Value) -> Option<Process> {
     let text = |told: &Value| told.as_str().map(str::to_owned);
     let container = text(&told["container"]);
+    if told["kernel"] == true {
+        return Some(Process::kernel());
+    }
     Some(Process {
         pid: u32::try_from(told["pid"].as_u64()?).ok()?,
         command: text(&told["process"]),
@@ -261,7 +264,7 @@ fn socket(told: &Value) -> Option<SocketSample> {
     socket.rtt = seconds(&told["rtt"]);
     socket.role =
         Role::ALL.into_iter().find(|role| told["role"].as_str().is_some_and(|name| name == role.name()));
-    socket.pid = small(&told["owner"]["pid"]);
+    socket.pid = process(&told["owner"]).map(|owner| owner.pid);
     socket.uid = small(&told["uid"]);
     socket.inode = told["inode"].as_u64();
     socket.recv_queue = told["recv_queue"].as_u64();
@@ -269,6 +272,7 @@ fn socket(told: &Value) -> Option<SocketSample> {
     socket.retransmits = told["retransmits"].as_u64();
     socket.keepalive = told["keepalive"].as_bool();
     socket.accepted = told["accepted"].as_bool();
+    socket.vitals = vitals::parse(told);
     Some(socket)
 }
 
