@@ -5,13 +5,13 @@
 //! listener of MPTCP inherits the mark from it; Linux takes it away at accept(), or not at all.
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
-use aya_ebpf::helpers::generated::bpf_get_current_task;
+use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_probe_read_kernel};
 use tcpwatch_common::offsets::Field;
 use tcpwatch_common::socket::KERNEL_PID;
 use tcpwatch_common::state::TcpState;
 
-use crate::read::{Any, Typed, has};
-use crate::unlearn::unlearn;
+use crate::maps::offset;
+use crate::read::{Typed, has};
 
 /// `PF_KTHREAD`, the same on every kernel.
 const KERNEL_THREAD: u32 = 0x0020_0000;
@@ -29,17 +29,16 @@ pub(super) fn mark(socket: Typed) -> u8 {
 }
 
 /// The owner of a socket that connects or begins to listen: whoever calls, or the kernel itself; 0 if it is not known.
+/// Computed instead of decided, as the verifier walks each way that a branch opens.
 #[inline(always)]
 pub(super) fn caller(socket: Typed, tcp: Option<Typed>) -> u32 {
     let caller = (bpf_get_current_pid_tgid() >> 32) as u32;
-    if !is_marked(socket) {
-        return caller;
-    }
-    // Numbers instead of branches: see `owner`. Where it cannot be told, it is nobody's.
-    let subflow = unlearn(tcp.map_or(1, subflow).into()) as u32;
+    let marked = u32::from(mark(socket));
+    // Where it cannot be told, it is nobody's.
+    let subflow = tcp.map_or(1, subflow);
     // The first subflow is connected by the process, others by a worker of the kernel's.
     let process = caller * (1 - is_worker());
-    subflow * process + (1 - subflow) * KERNEL_PID
+    (1 - marked) * caller + marked * (subflow * process + (1 - subflow) * KERNEL_PID)
 }
 
 /// [`KERNEL_PID`] if the socket is the kernel's own for sure, whoever made it and when; else 0. Unlike a subflow of MPTCP
@@ -60,11 +59,17 @@ fn subflow(tcp: Typed) -> u32 {
     if has(Field::IsMptcp) { u32::from(tcp.load::<u8>(Field::IsMptcp) & 1) } else { 0 }
 }
 
-/// 1 if a thread of the kernel runs, or if that cannot be told; else 0.
+/// 1 if a thread of the kernel runs, or if this kernel does not tell that; else 0.
 #[inline(always)]
 fn is_worker() -> u32 {
-    // SAFETY: a helper without preconditions.
-    let task = unsafe { bpf_get_current_task() };
-    let flags = Any(task as *const u8).read::<u32>(Field::TaskFlags).unwrap_or(KERNEL_THREAD);
-    (unlearn(flags.into()) as u32 & KERNEL_THREAD) / KERNEL_THREAD
+    if !has(Field::TaskFlags) {
+        return 1;
+    }
+    let mut flags = 0_u32;
+    // SAFETY: a word on our stack, and the task that runs, which is there. The result needs no look.
+    unsafe {
+        let place = (bpf_get_current_task() as *const u8).wrapping_add(offset(Field::TaskFlags) as usize);
+        bpf_probe_read_kernel((&raw mut flags).cast(), size_of::<u32>() as u32, place.cast());
+    }
+    (flags & KERNEL_THREAD) / KERNEL_THREAD
 }

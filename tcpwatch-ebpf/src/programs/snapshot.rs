@@ -138,6 +138,8 @@ pub(super) fn is_full(shown: u8, socket: Typed) -> bool {
 /// Enters a socket that no event has told of.
 #[inline(always)]
 fn meet(socket: Typed, state: u8) {
+    // There is no other socket here, and the verifier need not walk on with one.
+    let Some(tcp) = socket.sure_tcp() else { return };
     if !older::enter(socket.identity()) {
         return;
     }
@@ -146,7 +148,7 @@ fn meet(socket: Typed, state: u8) {
     // SAFETY: a helper without preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
     let flags = BIRTH_UNKNOWN | SINCE_UNKNOWN | ROLE_UNKNOWN;
-    let owner = unlearn(socket.tcp().map_or(0, |tcp| kernels_own::owner(tcp, state)).into()) as u32;
+    let owner = unlearn(tcp.map_or(0, |tcp| kernels_own::owner(tcp, state)).into()) as u32;
     let met = socket::Meta::new(0, row as u16, state, flags);
     let mut scratch = 0;
     older::adopt(row, u64::from(state));

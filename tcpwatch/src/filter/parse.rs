@@ -32,7 +32,10 @@ pub(super) fn expression(text: &str) -> Result<Expression, FilterError> {
 /// The values of one word, all of the text.
 pub(super) fn values(word: Word, text: &str) -> Result<Test, FilterError> {
     let mut parser = Parser::new(text)?;
-    let test = parser.values(word)?;
+    let test = match parser.order() {
+        Some(order) => parser.compared(word, order, 0)?,
+        None => parser.values(word)?,
+    };
     match parser.peek() {
         None => Ok(test),
         Some(_) => Err(parser.fail("there is more behind the value", format!("expected {}", word.expects()))),
@@ -161,19 +164,22 @@ impl<'a> Parser<'a> {
         if self.take(Sign::NotEqual) {
             return Ok(Expression::Not(Box::new(Expression::Test(self.values(word)?))));
         }
+        if let Some(order) = self.order() {
+            return self.compared(word, order, sign).map(Expression::Test);
+        }
+        self.take(Sign::Equal);
+        self.values(word).map(Expression::Test)
+    }
+
+    /// Takes a sign of comparison.
+    fn order(&mut self) -> Option<Order> {
         let orders = [
             (Sign::Above, Order::Above),
             (Sign::AtLeast, Order::AtLeast),
             (Sign::Below, Order::Below),
             (Sign::AtMost, Order::AtMost),
         ];
-        for (found, order) in orders {
-            if self.take(found) {
-                return self.compared(word, order, sign).map(Expression::Test);
-            }
-        }
-        self.take(Sign::Equal);
-        self.values(word).map(Expression::Test)
+        orders.into_iter().find(|(sign, _)| self.take(*sign)).map(|(_, order)| order)
     }
 
     /// States without a word before them, as `ss` takes them: one after the other, any of them will do.
@@ -257,7 +263,10 @@ impl<'a> Parser<'a> {
             Word::Namespace => Test::Namespace(each(&found, name, fail)?),
             Word::Workload => Test::Workload(each(&found, name, fail)?),
             Word::SoftError => Test::SoftError(each(&found, name, fail)?),
-            Word::Kernel => Test::Kernel,
+            Word::Kernel => {
+                each(&found, yes, fail)?;
+                Test::Kernel
+            }
             Word::OlderThan => {
                 let times = each(&found, duration, fail)?;
                 Test::OlderThan(times.into_iter().max().unwrap_or_default())
@@ -299,6 +308,11 @@ fn state(text: &str) -> Result<TcpState, String> {
 fn role(text: &str) -> Result<Role, String> {
     let found = Role::ALL.into_iter().find(|role| role.name().eq_ignore_ascii_case(text));
     found.ok_or_else(|| format!("there is no role {text:?}"))
+}
+
+/// A parameter must have a value, and a word that stands alone has only this one.
+fn yes(text: &str) -> Result<(), String> {
+    if text == "yes" { Ok(()) } else { Err(format!("{text:?} is not `yes`")) }
 }
 
 fn user(text: &str) -> Result<User, String> {

@@ -1,5 +1,8 @@
 //! What filters let through, how they are refused, and that no text breaks them.
 
+mod figures;
+mod parameters;
+
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -227,21 +230,6 @@ fn the_manual_tells_of_every_word_and_of_errors_as_they_are() {
     }
     let error = Filter::parse("state=close_wit").expect_err("no state").to_string();
     assert!(manual.contains(&error), "docs/sockets.md does not show:\n{error}");
-}
-
-#[test]
-fn single_tests_are_parameters() {
-    let test = Filter::test(Word::State, "close_wait,last_ack").expect("fine");
-    assert_eq!(test, filter("state=close_wait,last_ack"));
-    let error = Filter::test(Word::Port, "80 pid=1").expect_err("two tests");
-    assert!(error.to_string().contains("more behind the value"), "{error}");
-    let both = test.clone().and(filter("port=1"));
-    assert_eq!(both, filter("state=close_wait,last_ack port=1"));
-    assert_eq!(Filter::everything().and(test.clone()), test);
-    assert_eq!(test.clone().and(Filter::everything()), test);
-    for word in Word::ALL {
-        assert_eq!(Word::parse(word.name()), Some(word));
-    }
 }
 
 #[test]

@@ -153,7 +153,9 @@ impl Word {
             Self::SoftError => {
                 "the name of an error such as EHOSTUNREACH, none, or * for any; ? stands for one character"
             }
-            Self::Kernel => "nothing: it stands alone, as in `not kernel`",
+            Self::Kernel => {
+                "nothing, it stands alone as in `not kernel`; yes where a parameter needs a value"
+            }
         }
     }
 

@@ -127,6 +127,16 @@ mod tests {
             role: Some(Role::Passive),
             pid: Some(5),
             recv_queue: Some(17),
+            vitals: crate::sample::Vitals {
+                busy: Some(Duration::from_secs(3)),
+                rwnd_limited: Some(Duration::from_millis(2500)),
+                backoff: Some(6),
+                probes: Some(0),
+                soft_error: Some(113),
+                bytes_acked: Some(9),
+                min_rtt: Some(Duration::from_millis(2)),
+                ..crate::sample::Vitals::default()
+            },
             ..sample(TcpState::CloseWait)
         };
         let sockets_of = vec![(known, Some(Arc::new(owner))), (sample(TcpState::NewSynRecv), None)];
@@ -147,11 +157,15 @@ mod tests {
                     {"local": "10.0.0.1:80", "remote": "10.0.0.2:999", "state": "close_wait", "age": 1.5,
                      "lifetime": null, "role": "passive", "owner": web, "uid": null, "netns": 7, "mapped": true,
                      "inode": null, "recv_queue": 17, "send_queue": null, "retransmits": null, "rtt": null,
-                     "keepalive": null, "accepted": null},
+                     "keepalive": null, "accepted": null, "busy": 3.0, "rwnd_limited": 2.5, "sndbuf_limited": null,
+                     "timeouts": null, "backoff": 6, "probes": 0, "soft_error": "EHOSTUNREACH", "bytes_acked": 9,
+                     "bytes_received": null, "segments_out": null, "min_rtt": 0.002},
                     {"local": "10.0.0.1:80", "remote": "10.0.0.2:999", "state": "syn_recv", "half_open": true,
                      "age": null, "lifetime": null, "role": null, "owner": nobody, "uid": null, "netns": 7,
                      "mapped": true, "inode": null, "recv_queue": null, "send_queue": null, "retransmits": null,
-                     "rtt": null, "keepalive": null, "accepted": null}
+                     "rtt": null, "keepalive": null, "accepted": null, "busy": null, "rwnd_limited": null,
+                     "sndbuf_limited": null, "timeouts": null, "backoff": null, "probes": null, "soft_error": null,
+                     "bytes_acked": null, "bytes_received": null, "segments_out": null, "min_rtt": null}
                 ],
                 "total": 3, "truncated": true, "problems": ["some"]
             })

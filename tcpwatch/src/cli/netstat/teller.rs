@@ -306,6 +306,7 @@ mod tests {
     use crate::question::Answer;
     use crate::view::sockets::sockets;
     use std::time::SystemTime;
+    use tcpwatch_common::socket::KERNEL_PID;
 
     #[test]
     fn a_socket_of_the_api_is_the_same_here() {
@@ -319,6 +320,19 @@ mod tests {
             recv_queue: Some(17),
             keepalive: Some(false),
             accepted: Some(true),
+            vitals: crate::sample::Vitals {
+                busy: Some(Duration::from_secs(3)),
+                rwnd_limited: Some(Duration::from_millis(2500)),
+                sndbuf_limited: Some(Duration::ZERO),
+                timeouts: Some(1),
+                backoff: Some(6),
+                probes: Some(0),
+                soft_error: Some(113),
+                bytes_acked: Some(9),
+                bytes_received: Some(u64::MAX),
+                segments_out: Some(7),
+                min_rtt: Some(Duration::from_millis(2)),
+            },
             ..SocketSample::new(
                 7,
                 TcpState::CloseWait,
@@ -328,7 +342,8 @@ mod tests {
         };
         let listener = SocketSample::new(7, TcpState::Listen, end("[::]:80"), end("[::]:0"));
         let request = SocketSample::new(7, TcpState::NewSynRecv, end("10.0.0.1:80"), end("10.0.0.2:9"));
-        for sample in [known, listener, request] {
+        let kernels = SocketSample { pid: Some(KERNEL_PID), ..listener };
+        for sample in [known, listener, request, kernels] {
             let answer = Answer {
                 at: SystemTime::UNIX_EPOCH,
                 sockets: vec![(sample, None)],
