@@ -2,7 +2,7 @@
 //! usually a worker of the kernel's.
 //!
 //! The kernel marks them (`sk_kern_sock`), and also the subflows of MPTCP, which a process has. A plain connection to a
-//! listener of MPTCP inherits the mark from it; Linux takes it away at accept(), or not at all.
+//! listener of MPTCP inherits the mark from it; Linux takes it away at `accept()`, or not at all.
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_probe_read_kernel};

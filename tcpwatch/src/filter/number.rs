@@ -29,7 +29,7 @@ impl Order {
     }
 
     /// Whether `value` is above, below or what else it is asked to be.
-    pub(super) fn holds<T: PartialOrd>(self, value: T, limit: T) -> bool {
+    pub(super) fn holds<T: PartialOrd + Copy>(self, value: T, limit: T) -> bool {
         match self {
             Self::Above => value > limit,
             Self::AtLeast => value >= limit,

@@ -265,14 +265,21 @@ mod tests {
             Column::RecvQueue | Column::SendQueue | Column::Age | Column::Rtt => 6,
             Column::Local | Column::Remote | Column::Process => 15,
             Column::Owner => 16,
-            Column::Role | Column::Retransmits | Column::Pid => 7,
-            Column::Lifetime => 8,
+            Column::Role
+            | Column::Retransmits
+            | Column::Pid
+            | Column::Busy
+            | Column::MinRtt
+            | Column::Backoff
+            | Column::Probes => 7,
+            Column::Lifetime | Column::Timeouts => 8,
             Column::Keepalive => 9,
-            Column::Container => 12,
             Column::Netns | Column::Inode => 10,
-            Column::Busy | Column::MinRtt | Column::Backoff | Column::Probes => 7,
-            Column::Timeouts => 8,
-            Column::BytesAcked | Column::SoftError | Column::RwndLimited | Column::SegmentsOut => 12,
+            Column::Container
+            | Column::BytesAcked
+            | Column::SoftError
+            | Column::RwndLimited
+            | Column::SegmentsOut => 12,
             Column::BytesReceived | Column::SndbufLimited => 14,
         }
     }

@@ -1,5 +1,6 @@
 //! What keeps a connection from going on, in a few words: whether it is about to be given up, or whose buffer it waits for.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use super::paper::age;
@@ -15,7 +16,7 @@ pub(super) fn health(vitals: &Vitals) -> String {
     parts.extend(some(vitals.backoff).map(|count| format!("backoff {count}")));
     parts.extend(some(vitals.probes).map(|count| format!("{count} probes")));
     let error = vitals.soft_error_name().filter(|_| vitals.soft_error != Some(0));
-    parts.extend(error.map(|name| name.into_owned()));
+    parts.extend(error.map(Cow::into_owned));
     let busy = vitals.busy.unwrap_or_default();
     let waits = [(vitals.rwnd_limited, "the peer's window"), (vitals.sndbuf_limited, "its send buffer")];
     let waits = waits.into_iter().filter_map(|(time, what)| Some((time?, what)));
