@@ -1,6 +1,7 @@
 //! Facts told one by one: what a `trace` subscriber asked for, and what is too rare and grave to be only counted.
 
 use crate::state::TcpState;
+use crate::vitals::Vitals;
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -230,9 +231,11 @@ pub struct Row {
     pub flags: u8,
     /// See [`detail`].
     pub details: u8,
+    /// Not there in a brief row.
+    pub vitals: Vitals,
 }
 
-const _: () = assert!(size_of::<Row>() == 96);
+const _: () = assert!(Row::BRIEF_SIZE == 96 && Row::SIZE == Row::BRIEF_SIZE + size_of::<Vitals>());
 
 /// Bits of [`Row::details`].
 pub mod detail {
@@ -245,10 +248,21 @@ pub mod detail {
     pub const NEVER_ACCEPTED: u8 = 8;
     /// Only the queues are known, no age, owner or role.
     pub const BRIEF: u8 = 16;
+    /// The kernel made it for itself, and no process has it.
+    pub const KERNEL: u8 = 32;
+    /// The kernel has marked it as its own, which it does with what MPTCP makes for processes, too.
+    pub const MARKED: u8 = 64;
 }
 
 impl Row {
     pub const SIZE: usize = size_of::<Self>();
+
+    /// Size of a row that ends before its [`Vitals`].
+    pub const BRIEF_SIZE: usize = core::mem::offset_of!(Self, vitals);
+
+    pub const fn size(is_brief: bool) -> usize {
+        if is_brief { Self::BRIEF_SIZE } else { Self::SIZE }
+    }
 
     /// Stands for the places of the fields, so that a program of another build is not read wrongly.
     pub const LAYOUT: u32 = {
@@ -274,20 +288,12 @@ impl Row {
             offset_of!(Self, details),
             Self::SIZE,
         ];
-        let mut sum = 0x811c_9dc5_u32;
-        let mut place = 0;
-        while place < places.len() {
-            // All of them are below the record's size.
-            let [low, high, ..] = places[place].to_le_bytes();
-            sum = (sum ^ u16::from_le_bytes([low, high]) as u32).wrapping_mul(0x0100_0193);
-            place += 1;
-        }
-        sum
+        hash(hash(0x811c_9dc5, &places), &Vitals::PLACES)
     };
 
-    /// Reads a row as the iterator wrote it; `None` if the length is wrong.
+    /// Reads a row as the iterator wrote it, whole or brief; `None` if the length is wrong.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        if bytes.len() != Self::SIZE {
+        if bytes.len() != Self::SIZE && bytes.len() != Self::BRIEF_SIZE {
             return None;
         }
         let mut reader = Reader { bytes };
@@ -310,8 +316,20 @@ impl Row {
             family: reader.byte()?,
             flags: reader.byte()?,
             details: reader.byte()?,
+            vitals: if reader.bytes.is_empty() { Vitals::default() } else { Vitals::take(&mut reader)? },
         })
     }
+}
+
+const fn hash(mut sum: u32, places: &[usize]) -> u32 {
+    let mut place = 0;
+    while place < places.len() {
+        // All of them are below the record's size.
+        let [low, high, ..] = places[place].to_le_bytes();
+        sum = (sum ^ u16::from_le_bytes([low, high]) as u32).wrapping_mul(0x0100_0193);
+        place += 1;
+    }
+    sum
 }
 
 /// A network namespace as the kernel side knows it.
@@ -359,7 +377,7 @@ mod tests {
         for length in (0..200).filter(|length| *length != Event::SIZE) {
             assert_eq!(Event::from_bytes(&bytes[..length]), None);
         }
-        for length in (0..200).filter(|length| *length != Row::SIZE) {
+        for length in (0..200).filter(|length| ![Row::SIZE, Row::BRIEF_SIZE].contains(length)) {
             assert_eq!(Row::from_bytes(&bytes[..length]), None);
         }
     }

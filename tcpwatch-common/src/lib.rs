@@ -23,6 +23,7 @@ pub mod socket;
 pub mod state;
 pub mod survey;
 pub mod sweep;
+pub mod vitals;
 pub mod walk;
 
 pub use cause::Cause;

@@ -87,6 +87,12 @@ pub enum Field {
     ChronoTimes,
     ChronoStart,
     ChronoType,
+    MadeByKernel,
+    HoldsNet,
+    TaskFlags,
+    SoftError,
+    ProbesOut,
+    Backoff,
 }
 
 /// Where a field is found, and what it means that a kernel lacks it.
@@ -103,7 +109,7 @@ pub struct Place {
 }
 
 /// Number of fields.
-pub const COUNT: usize = 76;
+pub const COUNT: usize = 82;
 
 /// The offset of a bitfield: its first byte, and how far its lowest bit is from that byte's.
 pub const fn bit_offset(byte: u16, shift: u16) -> u16 {
@@ -256,8 +262,8 @@ pub const PLACES: [Place; COUNT] = [
     optional(Field::Cgroup, "sock", "sk_cgrp_data.cgroup|sk_cgrp_data.val", 8, CGROUPS),
     optional(Field::CgroupNode, "cgroup", "kn", 8, CGROUPS),
     optional(Field::CgroupId, "kernfs_node", "id", 8, CGROUPS),
-    optional(Field::BytesAcked, "tcp_sock", "bytes_acked", 8, "bytes sent, by service"),
-    optional(Field::BytesReceived, "tcp_sock", "bytes_received", 8, "bytes received, by service"),
+    optional(Field::BytesAcked, "tcp_sock", "bytes_acked", 8, "bytes that peers acknowledged"),
+    optional(Field::BytesReceived, "tcp_sock", "bytes_received", 8, "bytes that were received"),
     optional(
         Field::DataSegmentsOut,
         "tcp_sock",
@@ -265,19 +271,27 @@ pub const PLACES: [Place; COUNT] = [
         4,
         "the share of segments sent again, by service",
     ),
-    // Three measurements of eight bytes each, of which the first is the lowest.
-    optional(Field::MinRtt, "tcp_sock", "rtt_min.s", 24, "round-trip times by service"),
+    // Three measurements of eight bytes each, of which the first is the lowest: a time and a value.
+    optional(Field::MinRtt, "tcp_sock", "rtt_min.s", 24, "minimum round-trip times"),
     optional(Field::ChronoTimes, "tcp_sock", "chrono_stat", 12, LIMITED),
     optional(Field::ChronoStart, "tcp_sock", "chrono_start", 4, LIMITED),
     optional(Field::ChronoType, "tcp_sock", "chrono_type", 0, LIMITED),
+    optional(Field::MadeByKernel, "sock", "sk_kern_sock", 0, KERNEL),
+    optional(Field::HoldsNet, "sock_common", "skc_net_refcnt", 0, KERNEL),
+    optional(Field::TaskFlags, "task_struct", "flags", 4, "owners of MPTCP subflows that the kernel adds"),
+    optional(Field::SoftError, "sock", "sk_err_soft", 4, DYING),
+    optional(Field::ProbesOut, "inet_connection_sock", "icsk_probes_out", 1, DYING),
+    optional(Field::Backoff, "inet_connection_sock", "icsk_backoff", 1, DYING),
 ];
 
 const MEMORY: &str = "the kernel's memory of each owner's sockets";
 const CGROUPS: &str = "the containers of sockets that no process has";
+const KERNEL: &str = "sockets of the kernel itself, told from those of processes";
+const DYING: &str = "connections that are about to be given up";
 
 const WALK: &str = "listings of all sockets as fast as they can be";
 const SWEEP: &str = "one walk for the sockets of all namespaces";
-const LIMITED: &str = "what limits the sending of data, by service";
+const LIMITED: &str = "what a connection waits for: the peer's window or the own send buffer";
 const OWNERS: &str = "owners of accepted sockets, and of those older than the daemon";
 
 const _: () = {

@@ -133,6 +133,8 @@ pub const fn owner_word(tag: u32, pid: u32, pass: u32) -> u64 {
 const PID_BITS: u32 = 24;
 /// The bits of an owner's word that hold the process id.
 pub const PIDS: u64 = (1 << PID_BITS) - 1;
+/// Stands where a process id would for sockets that the kernel made for itself: no process has this number.
+pub const KERNEL_PID: u32 = (1 << PID_BITS) - 1;
 /// Bits that count walks.
 pub const PASS_BITS: u32 = 8;
 

@@ -8,6 +8,7 @@ use tcpwatch_common::event::{Control, Event, Kind};
 use tcpwatch_common::host::RingCounters;
 use tcpwatch_common::machine::{VERDICT_BY_PAIR, Verdict, pair};
 use tcpwatch_common::offsets::Field;
+use tcpwatch_common::socket::KERNEL_PID;
 
 use crate::add::add_shared_to;
 use crate::maps::{CONTROL, EVENTS, ring_quarter, salt};
@@ -32,6 +33,11 @@ pub(crate) struct Fact {
 }
 
 const AF_INET6: u16 = 10;
+
+/// The highest bit of the kernel's number as an owner, which no process id has.
+const KERNELS_BIT: u32 = 1 << 23;
+
+const _: () = assert!(KERNEL_PID / KERNELS_BIT == 1 && KERNEL_PID & (KERNEL_PID + 1) == 0);
 
 /// Tells a fact if a subscriber wants it, or if it is too grave to be only counted.
 #[inline(always)]
@@ -75,7 +81,10 @@ fn describe(event: &mut Event, socket: Typed, fact: &Fact) {
     event.socket = (socket.identity() ^ salt()).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ salt();
     event.netns = inode_of(socket);
     if fact.in_owner {
-        event.pid = (bpf_get_current_pid_tgid() >> 32) as u32;
+        // Whoever runs when the kernel connects for itself has nothing to do with it. Without a branch: of all owners only
+        // the kernel's number has this bit.
+        let kernels = fact.owner / KERNELS_BIT * KERNEL_PID;
+        event.pid = (bpf_get_current_pid_tgid() >> 32) as u32 | kernels;
         event.comm = bpf_get_current_comm().unwrap_or_default();
         event.owner = 1;
     } else if fact.owner != 0 {

@@ -4,6 +4,8 @@
 //! (a tracepoint argument or what is reached from one) at a constant offset; and `bpf_probe_read_kernel`, which
 //! is safe on any pointer and reaches fields behind the typed part of a socket.
 
+use core::ptr::read_volatile;
+
 use aya_ebpf::helpers::generated::bpf_skc_to_tcp_sock;
 use aya_ebpf::helpers::{bpf_probe_read_kernel, bpf_probe_read_kernel_buf};
 use tcpwatch_common::offsets::{ABSENT, BIT_SHIFT, Field};
@@ -20,14 +22,23 @@ impl Typed {
     pub(crate) fn load<T: Copy>(self, field: Field) -> T {
         // SAFETY: the offset comes from the running kernel's BTF for this structure and size; the verifier
         // checks the access again.
-        unsafe { core::ptr::read_volatile(self.0.add(offset(field) as usize).cast::<T>()) }
+        unsafe { read_volatile(self.0.add(offset(field) as usize).cast::<T>()) }
+    }
+
+    /// Loads the byte that a bitfield begins in, with the bitfield's lowest bit as its lowest. The kernel has it.
+    #[inline(always)]
+    pub(crate) fn bits(self, field: Field) -> u8 {
+        let offset = offset(field);
+        // SAFETY: as above.
+        let byte = unsafe { read_volatile(self.0.add((offset & ((1 << BIT_SHIFT) - 1)) as usize)) };
+        byte >> (offset >> BIT_SHIFT)
     }
 
     /// Loads a part of a field that lies `beyond` its first byte.
     #[inline(always)]
     pub(crate) fn load_at<T: Copy>(self, field: Field, beyond: usize) -> T {
         // SAFETY: as above.
-        unsafe { core::ptr::read_volatile(self.0.add(offset(field) as usize + beyond).cast::<T>()) }
+        unsafe { read_volatile(self.0.add(offset(field) as usize + beyond).cast::<T>()) }
     }
 
     /// Loads the byte that a bitfield begins in, with the bitfield's lowest bit as its lowest.
@@ -36,7 +47,7 @@ impl Typed {
         let offset = offset(field);
         let byte = (offset & ((1 << BIT_SHIFT) - 1)) as usize;
         // SAFETY: as above.
-        unsafe { core::ptr::read_volatile(self.0.add(byte)) >> (offset >> BIT_SHIFT) }
+        unsafe { read_volatile(self.0.add(byte)) >> (offset >> BIT_SHIFT) }
     }
 
     /// Follows a pointer field to another typed structure.

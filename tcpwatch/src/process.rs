@@ -3,6 +3,11 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use tcpwatch_common::socket::KERNEL_PID;
+
+/// What the kernel is called as an owner of sockets.
+pub const KERNEL: &str = "kernel";
+
 /// What stands before the path of a pod in texts.
 pub const IN_POD: &str = " in pod ";
 
@@ -28,6 +33,15 @@ pub struct Process {
 }
 
 impl Process {
+    /// What stands for the kernel itself where the owner of a socket is a process otherwise.
+    pub fn kernel() -> Self {
+        Self { pid: KERNEL_PID, command: Some(KERNEL.into()), ..Self::default() }
+    }
+
+    pub const fn is_kernel(&self) -> bool {
+        self.pid == KERNEL_PID
+    }
+
     /// Its Kubernetes pod.
     pub fn pod(&self) -> Option<&Pod> {
         self.container.as_ref()?.pod.as_ref()
@@ -37,6 +51,9 @@ impl Process {
 /// `nginx (pid 4711) in pod shop/web-7d9f-abcde`, as much of it as is known.
 impl fmt::Display for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_kernel() {
+            return f.write_str("the kernel itself");
+        }
         if self.pid == 0 {
             f.write_str("an unknown process")?;
             return match (&self.container, self.pod().and_then(Pod::path), &self.unit) {

@@ -127,7 +127,7 @@ impl<'a> Walk<'a> {
         let facts = SocketFacts::new(&socket, owner, user);
         for (question, found) in self.questions.iter().zip(&mut self.found) {
             if question.filter.matches(&facts) {
-                found.add(socket, question.limit.min(MOST));
+                found.add(&socket, question.limit.min(MOST));
             }
         }
     }
@@ -200,9 +200,9 @@ impl<'a> Walk<'a> {
 }
 
 impl Found {
-    fn add(&mut self, socket: SocketSample, limit: usize) {
+    fn add(&mut self, socket: &SocketSample, limit: usize) {
         self.total += 1;
-        let ranked = Ranked(socket);
+        let ranked = Ranked(*socket);
         if self.oldest.len() < limit {
             self.oldest.push(ranked);
         } else if let Some(mut youngest) = self.oldest.peek_mut()

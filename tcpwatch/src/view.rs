@@ -21,6 +21,7 @@ pub mod sockets;
 pub mod states;
 pub mod status;
 pub mod transitions;
+pub mod vitals;
 
 use std::time::SystemTime;
 

@@ -3,6 +3,7 @@
 mod empty;
 mod ending;
 mod holders;
+mod kernels_own;
 mod listener;
 mod nested;
 mod observe;
@@ -16,5 +17,6 @@ mod survey;
 mod told;
 mod transition;
 mod usual;
+mod vitals;
 
 pub(crate) use crate::add::add_shared;

@@ -18,9 +18,10 @@ use crate::emit;
 use crate::maps::{CENSUS_COUNTS, CONTROL, HOST, salt};
 use crate::namespace::row_of;
 use crate::older;
-use crate::programs::{add_shared, listener};
+use crate::programs::{add_shared, kernels_own, listener, vitals};
 use crate::read::{Any, Typed, has};
 use crate::table;
+use crate::unlearn::unlearn;
 use crate::zero::zeroed;
 
 /// `struct bpf_iter__tcp`.
@@ -114,7 +115,7 @@ fn tell(ctx: *mut IterContext, is_brief: bool) -> i32 {
     // SAFETY: the kernel's own sequence file and a record on our stack. A full buffer makes the kernel grow it
     // and call us again for the same socket, so the result needs no look.
     unsafe {
-        let _ = bpf_seq_write((*meta).seq.cast(), (&raw mut *row).cast(), Row::SIZE as u32);
+        let _ = bpf_seq_write((*meta).seq.cast(), (&raw mut *row).cast(), Row::size(is_brief) as u32);
     }
     0
 }
@@ -138,6 +139,8 @@ fn is_full(shown: u8, socket: Typed) -> bool {
 /// Enters a socket that no event has told of.
 #[inline(always)]
 fn meet(socket: Typed, state: u8) {
+    // There is no other socket here, and the verifier need not walk on with one.
+    let Some(tcp) = socket.sure_tcp() else { return };
     if !older::enter(socket.identity()) {
         return;
     }
@@ -146,11 +149,12 @@ fn meet(socket: Typed, state: u8) {
     // SAFETY: a helper without preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
     let flags = BIRTH_UNKNOWN | SINCE_UNKNOWN | ROLE_UNKNOWN;
+    let owner = unlearn(tcp.map_or(0, |tcp| kernels_own::owner(tcp, state)).into()) as u32;
     let met = socket::Meta::new(0, row as u16, state, flags);
     older::adopt(row, u64::from(state));
     match table::find_or_free(socket.identity()) {
-        (Some(place), None) if place.is_still_free() => place.claim(row, u64::from(state), flags, now, 0),
-        (Some(_), None) if table::claim_again(socket.identity(), met, now, 0) => {}
+        (Some(place), None) if place.is_still_free() => place.claim(row, u64::from(state), flags, now, owner),
+        (Some(_), None) if table::claim_again(socket.identity(), met, now, owner) => {}
         (_, Some(_)) => {}
         _ => untracked(),
     }
@@ -216,7 +220,9 @@ fn detail(row: &mut Row, tcp: Typed, is_brief: bool) {
         row.details |= detail::BRIEF;
     } else {
         let keepalive = tcp.load::<u64>(Field::Flags) & SOCK_KEEPOPEN != 0;
-        row.details |= ownership(tcp) | if keepalive { detail::KEEPALIVE } else { 0 };
+        let kernels = kernels_own::owner(tcp, row.state) as u8 & detail::KERNEL;
+        let marked = kernels_own::mark(tcp) * detail::MARKED;
+        row.details |= ownership(tcp) | kernels | marked | if keepalive { detail::KEEPALIVE } else { 0 };
     }
     if row.state == LISTEN {
         row.unread = load(tcp, Field::AcceptQueue);
@@ -229,6 +235,7 @@ fn detail(row: &mut Row, tcp: Typed, is_brief: bool) {
     }
     row.retransmits = load(tcp, Field::Retransmitted);
     row.rtt = load(tcp, Field::Srtt);
+    vitals::read(&mut row.vitals, tcp);
 }
 
 /// A field of a TCP socket, 0 on a kernel without it.

@@ -6,7 +6,7 @@
 
 use core::ptr::read_volatile;
 
-use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
+use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use tcpwatch_common::cell;
@@ -21,7 +21,7 @@ use crate::maps::{CELLS, CONTROL, ILLEGAL, RARE, never};
 use crate::namespace::{row_of, touch};
 use crate::older;
 use crate::programs::record::{Record, counter};
-use crate::programs::{add_shared, ending, listener, observe};
+use crate::programs::{add_shared, ending, kernels_own, listener, observe};
 use crate::read::{Typed, has};
 use crate::settle::{MAY_DISPLACE, settle};
 use crate::table::{self, Place};
@@ -263,8 +263,8 @@ fn meet(record: Record, control: &Control, change: &Change, stale: Option<Meta>)
         if change.is(traits::PASSIVE) {
             past.flags = PASSIVE;
         } else {
-            // connect() and listen() run in the owner's context.
-            past.owner = (bpf_get_current_pid_tgid() >> 32) as u32;
+            // connect() and listen() run in the owner's context, unless the kernel calls them for itself.
+            past.owner = unlearn(kernels_own::caller(socket, change.tcp).into()) as u32;
             if new == LISTEN {
                 listener::opened(socket, past.owner);
             }

@@ -19,7 +19,7 @@ use crate::namespace::{known_row, touch};
 use crate::programs::record::Record;
 use crate::programs::service::{self, Ends};
 use crate::programs::transition::{IPPROTO_TCP, is_told, now, states};
-use crate::programs::{ending, observe};
+use crate::programs::{ending, kernels_own, observe};
 use crate::read::Typed;
 use crate::table::{self, Place};
 use crate::unlearn::unlearn;
@@ -87,6 +87,9 @@ fn bear(underway: *mut Underway, change: &Change, place: &Place) -> Option<u32> 
     let (flags, owner) = if change.traits & traits::PASSIVE != 0 {
         (PASSIVE, 0)
     } else {
+        if kernels_own::is_marked(change.socket) {
+            return None;
+        }
         // connect() runs in the owner's context.
         (0, (bpf_get_current_pid_tgid() >> 32) as u32)
     };

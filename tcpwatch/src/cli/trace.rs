@@ -15,6 +15,7 @@ use super::Outcome;
 use super::filter::FilterArgs;
 use crate::host::{clock, process};
 use crate::kernel::{Counters, Kernel, Options, Ring};
+use crate::process::KERNEL;
 use crate::view::event::{self, Context, View};
 
 const EXAMPLES: &str = "\
@@ -160,6 +161,7 @@ fn line(view: &View) -> String {
     let owner = match (&view.owner.process, view.owner.pid) {
         (Some(process), Some(pid)) => format!("{process}[{pid}]"),
         (None, Some(pid)) => format!("[{pid}]"),
+        _ if view.owner.kernel => KERNEL.into(),
         _ => "unknown".into(),
     };
     let in_state = view.in_state.map_or_else(String::new, seconds);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tcpwatch_common::TcpState;
+use tcpwatch_common::socket::KERNEL_PID;
 
 use crate::model::{Window, states};
 use crate::process::Process;
@@ -46,7 +47,9 @@ pub(super) fn inside(
     if namespace.is_own {
         return command.into();
     }
-    let lives = |pid: &u32| sample.processes.get(pid).is_none_or(|process| !process.exited);
+    // The kernel has no number to enter by.
+    let lives =
+        |pid: &u32| *pid != KERNEL_PID && sample.processes.get(pid).is_none_or(|process| !process.exited);
     let in_there = || {
         let of_it = |listener: &&ListenerSample| listener.netns == namespace.inode;
         sample.listeners.iter().filter(of_it).filter_map(|listener| listener.pid).find(lives)

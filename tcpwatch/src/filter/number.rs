@@ -19,12 +19,22 @@ pub(super) enum Order {
 }
 
 impl Order {
-    const fn sign(self) -> &'static str {
+    pub(super) const fn sign(self) -> &'static str {
         match self {
             Self::Above => ">",
             Self::AtLeast => ">=",
             Self::Below => "<",
             Self::AtMost => "<=",
+        }
+    }
+
+    /// Whether `value` is above, below or what else it is asked to be.
+    pub(super) fn holds<T: PartialOrd + Copy>(self, value: T, limit: T) -> bool {
+        match self {
+            Self::Above => value > limit,
+            Self::AtLeast => value >= limit,
+            Self::Below => value < limit,
+            Self::AtMost => value <= limit,
         }
     }
 }
@@ -33,10 +43,7 @@ impl Numbers {
     pub(super) fn contain(&self, number: u64) -> bool {
         match self {
             Self::In(ranges) => ranges.iter().any(|(first, last)| (*first..=*last).contains(&number)),
-            Self::Compare(Order::Above, limit) => number > *limit,
-            Self::Compare(Order::AtLeast, limit) => number >= *limit,
-            Self::Compare(Order::Below, limit) => number < *limit,
-            Self::Compare(Order::AtMost, limit) => number <= *limit,
+            Self::Compare(order, limit) => order.holds(number, *limit),
         }
     }
 }

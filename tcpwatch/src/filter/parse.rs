@@ -32,7 +32,10 @@ pub(super) fn expression(text: &str) -> Result<Expression, FilterError> {
 /// The values of one word, all of the text.
 pub(super) fn values(word: Word, text: &str) -> Result<Test, FilterError> {
     let mut parser = Parser::new(text)?;
-    let test = parser.values(word)?;
+    let test = match parser.order() {
+        Some(order) => parser.compared(word, order, 0)?,
+        None => parser.values(word)?,
+    };
     match parser.peek() {
         None => Ok(test),
         Some(_) => Err(parser.fail("there is more behind the value", format!("expected {}", word.expects()))),
@@ -154,23 +157,29 @@ impl<'a> Parser<'a> {
             ));
         };
         self.next += 1;
+        if word == Word::Kernel {
+            return Ok(Expression::Test(Test::Kernel));
+        }
         let sign = self.next;
         if self.take(Sign::NotEqual) {
             return Ok(Expression::Not(Box::new(Expression::Test(self.values(word)?))));
         }
+        if let Some(order) = self.order() {
+            return self.compared(word, order, sign).map(Expression::Test);
+        }
+        self.take(Sign::Equal);
+        self.values(word).map(Expression::Test)
+    }
+
+    /// Takes a sign of comparison.
+    fn order(&mut self) -> Option<Order> {
         let orders = [
             (Sign::Above, Order::Above),
             (Sign::AtLeast, Order::AtLeast),
             (Sign::Below, Order::Below),
             (Sign::AtMost, Order::AtMost),
         ];
-        for (found, order) in orders {
-            if self.take(found) {
-                return self.compared(word, order, sign).map(Expression::Test);
-            }
-        }
-        self.take(Sign::Equal);
-        self.values(word).map(Expression::Test)
+        orders.into_iter().find(|(sign, _)| self.take(*sign)).map(|(_, order)| order)
     }
 
     /// States without a word before them, as `ss` takes them: one after the other, any of them will do.
@@ -186,6 +195,12 @@ impl<'a> Parser<'a> {
 
     /// `port>1024`
     fn compared(&mut self, word: Word, order: Order, sign: usize) -> Result<Test, FilterError> {
+        if word.is_time() {
+            let (at, value) = self.value(word)?;
+            let limit = duration(&value)
+                .map_err(|problem| self.fail_at(at, problem, format!("expected {}", word.expects())))?;
+            return Ok(Test::Time(word, order, limit));
+        }
         let Some(most) = word.numbers() else {
             let expected = format!("expected = or !=, and {}", word.expects());
             return Err(self.fail_at(sign, format!("{word} is no number to compare with"), expected));
@@ -219,6 +234,10 @@ impl<'a> Parser<'a> {
 
     /// One value, or several with commas between them.
     fn values(&mut self, word: Word) -> Result<Test, FilterError> {
+        if word.is_time() {
+            let expected = format!("expected {}", word.expects());
+            return Err(self.fail(format!("{word} is hardly ever an exact time"), expected));
+        }
         let mut found = vec![self.value(word)?];
         while self.take(Sign::Comma) {
             found.push(self.value(word)?);
@@ -243,6 +262,11 @@ impl<'a> Parser<'a> {
             Word::Pod => Test::Pod(each(&found, name, fail)?),
             Word::Namespace => Test::Namespace(each(&found, name, fail)?),
             Word::Workload => Test::Workload(each(&found, name, fail)?),
+            Word::SoftError => Test::SoftError(each(&found, name, fail)?),
+            Word::Kernel => {
+                each(&found, yes, fail)?;
+                Test::Kernel
+            }
             Word::OlderThan => {
                 let times = each(&found, duration, fail)?;
                 Test::OlderThan(times.into_iter().max().unwrap_or_default())
@@ -267,6 +291,7 @@ fn numeric(word: Word, numbers: Numbers) -> Test {
         Word::RemotePort => Test::Port(End::Only(Side::Remote), numbers),
         Word::Pid => Test::Pid(numbers),
         Word::Netns => Test::Netns(numbers),
+        word if word.is_figure() => Test::Figure(word, numbers),
         _ => Test::Port(End::Either, numbers),
     }
 }
@@ -283,6 +308,11 @@ fn state(text: &str) -> Result<TcpState, String> {
 fn role(text: &str) -> Result<Role, String> {
     let found = Role::ALL.into_iter().find(|role| role.name().eq_ignore_ascii_case(text));
     found.ok_or_else(|| format!("there is no role {text:?}"))
+}
+
+/// A parameter must have a value, and a word that stands alone has only this one.
+fn yes(text: &str) -> Result<(), String> {
+    if text == "yes" { Ok(()) } else { Err(format!("{text:?} is not `yes`")) }
 }
 
 fn user(text: &str) -> Result<User, String> {

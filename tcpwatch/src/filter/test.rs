@@ -8,7 +8,7 @@ use tcpwatch_common::TcpState;
 use tcpwatch_common::host::Role;
 
 use super::facts::SocketFacts;
-use super::number::Numbers;
+use super::number::{Numbers, Order};
 use super::value::{Prefix, Text, Time, User, is_like};
 use super::word::Word;
 
@@ -28,6 +28,14 @@ pub(super) enum Test {
     OlderThan(Duration),
     Role(Vec<Role>),
     User(Vec<User>),
+    /// A figure of the connection.
+    Figure(Word, Numbers),
+    /// A time of the connection.
+    Time(Word, Order, Duration),
+    /// Names of errors that may have wildcards.
+    SoftError(Vec<String>),
+    /// The kernel itself has it.
+    Kernel,
 }
 
 /// Whose port.
@@ -77,6 +85,12 @@ impl Test {
                 User::Name(name) => socket.user == Some(name),
                 User::Uid(uid) => socket.uid == Some(*uid),
             }),
+            Self::Figure(word, numbers) => socket.figure(*word).is_some_and(|figure| numbers.contain(figure)),
+            Self::Time(word, order, limit) => {
+                socket.time(*word).is_some_and(|time| order.holds(time, *limit))
+            }
+            Self::SoftError(wanted) => wanted.iter().any(|wanted| is_soft_error(wanted, socket)),
+            Self::Kernel => socket.is_kernels,
         }
     }
 
@@ -104,6 +118,9 @@ impl Test {
             Self::OlderThan(_) => Word::OlderThan,
             Self::Role(_) => Word::Role,
             Self::User(_) => Word::User,
+            Self::Figure(word, _) | Self::Time(word, ..) => *word,
+            Self::SoftError(_) => Word::SoftError,
+            Self::Kernel => Word::Kernel,
         }
     }
 }
@@ -118,6 +135,16 @@ fn is_pod(wanted: &str, socket: &SocketFacts<'_>) -> bool {
     match wanted.split_once('/') {
         Some((namespace, name)) => is_called(namespace, socket.namespace) && is_called(name, socket.pod),
         None => is_called(wanted, socket.pod) || socket.pod_uid == Some(wanted),
+    }
+}
+
+/// `*` means any error, and not that there is none.
+fn is_soft_error(wanted: &str, socket: &SocketFacts<'_>) -> bool {
+    let is_none = socket.vitals.soft_error == Some(0);
+    match socket.vitals.soft_error_name() {
+        Some(name) if is_none => wanted.eq_ignore_ascii_case(&name),
+        Some(name) => is_like(&wanted.to_ascii_uppercase(), &name.to_ascii_uppercase()),
+        None => false,
     }
 }
 
@@ -145,6 +172,10 @@ impl fmt::Display for Test {
             Self::OlderThan(limit) => write!(f, "older-than={}", Time(*limit)),
             Self::Role(roles) => list(f, "role", roles.iter().map(|role| role.name())),
             Self::User(users) => list(f, "user", users.iter()),
+            Self::Figure(word, numbers) => write!(f, "{word}{numbers}"),
+            Self::Time(word, order, limit) => write!(f, "{word}{}{}", order.sign(), Time(*limit)),
+            Self::SoftError(names) => list(f, "soft-error", names.iter().map(|name| Text(name))),
+            Self::Kernel => f.write_str("kernel"),
         }
     }
 }

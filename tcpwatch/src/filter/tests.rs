@@ -1,5 +1,8 @@
 //! What filters let through, how they are refused, and that no text breaks them.
 
+mod figures;
+mod parameters;
+
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -7,6 +10,7 @@ use tcpwatch_common::TcpState;
 use tcpwatch_common::host::Role;
 
 use super::*;
+use crate::sample::Vitals;
 
 fn filter(text: &str) -> Filter {
     Filter::parse(text).unwrap_or_else(|error| panic!("{error}"))
@@ -30,6 +34,17 @@ fn facts() -> SocketFacts<'static> {
         workload: Some("web"),
         uid: Some(33),
         user: Some("www-data"),
+        is_kernels: false,
+        retransmits: Some(4),
+        rtt: Some(Duration::from_millis(30)),
+        vitals: Vitals {
+            rwnd_limited: Some(Duration::from_secs(11)),
+            backoff: Some(6),
+            probes: Some(3),
+            soft_error: Some(113),
+            bytes_acked: Some(1_000_000),
+            ..Vitals::default()
+        },
     }
 }
 
@@ -48,6 +63,9 @@ fn unknown() -> SocketFacts<'static> {
         workload: None,
         uid: None,
         user: None,
+        retransmits: None,
+        rtt: None,
+        vitals: Vitals::default(),
         ..facts()
     }
 }
@@ -212,21 +230,6 @@ fn the_manual_tells_of_every_word_and_of_errors_as_they_are() {
     }
     let error = Filter::parse("state=close_wit").expect_err("no state").to_string();
     assert!(manual.contains(&error), "docs/sockets.md does not show:\n{error}");
-}
-
-#[test]
-fn single_tests_are_parameters() {
-    let test = Filter::test(Word::State, "close_wait,last_ack").expect("fine");
-    assert_eq!(test, filter("state=close_wait,last_ack"));
-    let error = Filter::test(Word::Port, "80 pid=1").expect_err("two tests");
-    assert!(error.to_string().contains("more behind the value"), "{error}");
-    let both = test.clone().and(filter("port=1"));
-    assert_eq!(both, filter("state=close_wait,last_ack port=1"));
-    assert_eq!(Filter::everything().and(test.clone()), test);
-    assert_eq!(test.clone().and(Filter::everything()), test);
-    for word in Word::ALL {
-        assert_eq!(Word::parse(word.name()), Some(word));
-    }
 }
 
 #[test]

@@ -22,10 +22,24 @@ pub enum Word {
     OlderThan,
     Role,
     User,
+    Retransmits,
+    Timeouts,
+    Backoff,
+    Probes,
+    SoftError,
+    Busy,
+    RwndLimited,
+    SndbufLimited,
+    Rtt,
+    MinRtt,
+    BytesAcked,
+    BytesReceived,
+    SegmentsOut,
+    Kernel,
 }
 
 impl Word {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 30] = [
         Self::State,
         Self::Port,
         Self::LocalPort,
@@ -42,6 +56,20 @@ impl Word {
         Self::OlderThan,
         Self::Role,
         Self::User,
+        Self::Retransmits,
+        Self::Timeouts,
+        Self::Backoff,
+        Self::Probes,
+        Self::SoftError,
+        Self::Busy,
+        Self::RwndLimited,
+        Self::SndbufLimited,
+        Self::Rtt,
+        Self::MinRtt,
+        Self::BytesAcked,
+        Self::BytesReceived,
+        Self::SegmentsOut,
+        Self::Kernel,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -62,6 +90,20 @@ impl Word {
             Self::OlderThan => "older-than",
             Self::Role => "role",
             Self::User => "user",
+            Self::Retransmits => "retransmits",
+            Self::Timeouts => "timeouts",
+            Self::Backoff => "backoff",
+            Self::Probes => "probes",
+            Self::SoftError => "soft-error",
+            Self::Busy => "busy",
+            Self::RwndLimited => "rwnd-limited",
+            Self::SndbufLimited => "sndbuf-limited",
+            Self::Rtt => "rtt",
+            Self::MinRtt => "min-rtt",
+            Self::BytesAcked => "bytes-acked",
+            Self::BytesReceived => "bytes-received",
+            Self::SegmentsOut => "segments-out",
+            Self::Kernel => "kernel",
         }
     }
 
@@ -98,6 +140,22 @@ impl Word {
             Self::OlderThan => "a time in the state such as 30s, 5m, 2h or 1h30m",
             Self::Role => "active (opened here) or passive (accepted here)",
             Self::User => "the name or the number of a user",
+            Self::Retransmits
+            | Self::Timeouts
+            | Self::Backoff
+            | Self::Probes
+            | Self::BytesAcked
+            | Self::BytesReceived
+            | Self::SegmentsOut => "a number, several (1,2), a range (1-5), or a comparison such as >3",
+            Self::Busy | Self::RwndLimited | Self::SndbufLimited | Self::Rtt | Self::MinRtt => {
+                "a comparison with a time, such as >10s or <=20ms"
+            }
+            Self::SoftError => {
+                "the name of an error such as EHOSTUNREACH, none, or * for any; ? stands for one character"
+            }
+            Self::Kernel => {
+                "nothing, it stands alone as in `not kernel`; yes where a parameter needs a value"
+            }
         }
     }
 
@@ -107,8 +165,35 @@ impl Word {
             Self::Port | Self::LocalPort | Self::RemotePort => Some(u16::MAX as u64),
             Self::Pid => Some(u32::MAX as u64),
             Self::Netns => Some(u64::MAX),
+            _ if self.is_figure() => Some(u64::MAX),
             _ => None,
         }
+    }
+
+    /// Whether it is a figure of one connection, that any number is compared with.
+    pub(super) const fn is_figure(self) -> bool {
+        matches!(
+            self,
+            Self::Retransmits
+                | Self::Timeouts
+                | Self::Backoff
+                | Self::Probes
+                | Self::BytesAcked
+                | Self::BytesReceived
+                | Self::SegmentsOut
+        )
+    }
+
+    /// Whether it is a time of one connection, that others are compared with.
+    pub(super) const fn is_time(self) -> bool {
+        matches!(self, Self::Busy | Self::RwndLimited | Self::SndbufLimited | Self::Rtt | Self::MinRtt)
+    }
+
+    /// Whether only a walk that reads all of a socket tells it.
+    pub const fn needs_detail(self) -> bool {
+        let is_detail =
+            matches!(self, Self::User | Self::OlderThan | Self::Role | Self::SoftError | Self::Kernel);
+        is_detail || self.is_figure() || self.is_time()
     }
 }
 

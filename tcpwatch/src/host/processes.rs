@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tcpwatch_common::socket::KERNEL_PID;
+
 use super::cgroups::Cgroups;
 use super::owner::{self, Stat};
 use super::users::Users;
@@ -176,6 +178,8 @@ impl Processes {
     /// Reads all of a process that is not known, or is another now.
     fn read(&mut self, pid: u32, now: Instant) {
         let (process, start, read) = match owner::read(&self.root, pid, &self.users) {
+            // No process has this number.
+            _ if pid == KERNEL_PID => (Process::kernel(), None, Some(now)),
             Ok((process, stat)) => (process, Some(stat.start), Some(now)),
             Err(error) if has_ended(&error) => {
                 let known = self.known.get(&pid);

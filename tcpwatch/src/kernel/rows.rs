@@ -104,14 +104,19 @@ impl Rows {
         Err(RowsError::Gone { id })
     }
 
+    /// Bytes of each row.
+    pub fn row_size(&self) -> usize {
+        Row::size(self.name == program::BRIEF)
+    }
+
     /// Begins a walk over the sockets of the calling thread's network namespace. Any thread may go on with it.
     pub fn walk(&mut self) -> Result<Walk, CensusError> {
-        let name = self.name;
+        let (name, row_size) = (self.name, self.row_size());
         let program: &mut Iter = match &mut self.lent {
             Lent::Daemons(program) => program,
             Lent::Own(ebpf) => super::census::iterator(ebpf, name)?,
         };
-        super::census::begin(program, name).map(|file| Walk { file, name })
+        super::census::begin(program, name).map(|file| Walk { file, name, row_size })
     }
 }
 
@@ -124,10 +129,11 @@ fn name(is_brief: bool) -> &'static str {
 pub struct Walk {
     file: File,
     name: &'static str,
+    row_size: usize,
 }
 
 impl Walk {
-    /// Whole rows, as bytes into `buffer`, whose size is a multiple of [`Row::SIZE`]; 0 at the end.
+    /// Whole rows, as bytes into `buffer`, whose size is a multiple of [`Rows::row_size`]; 0 at the end.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, CensusError> {
         let mut length = 0;
         loop {
@@ -143,7 +149,7 @@ impl Walk {
                 Err(source) => return Err(CensusError::Read { name: self.name, source }),
             }
             // What it writes at once need not end with a row.
-            if length % Row::SIZE == 0 {
+            if length.is_multiple_of(self.row_size) {
                 return Ok(length);
             }
         }

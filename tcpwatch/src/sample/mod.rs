@@ -11,6 +11,7 @@ mod shortage;
 mod socket;
 mod survey;
 mod sysctls;
+mod vitals;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ pub use shortage::{Shortage, What};
 pub use socket::SocketSample;
 pub use survey::{Example, Group, Memory, Plan, Survey, Trouble, Tuple};
 pub use sysctls::{HostLimits, Sysctls};
+pub use vitals::{NO_ERROR, Vitals, error_name, error_number};
 
 /// Numbers of sockets by [`TcpState::index`].
 pub type StateCounts = [u64; TcpState::COUNT];

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use tcpwatch_common::TcpState;
 use tcpwatch_common::host::Role;
+use tcpwatch_common::socket::KERNEL_PID;
+
+use super::Vitals;
 
 /// One socket now; what is `None` is not known.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,7 +32,7 @@ pub struct SocketSample {
     pub lifetime: Option<Duration>,
     /// Which side opened the connection; listeners have none.
     pub role: Option<Role>,
-    /// Host pid of the owner.
+    /// Host pid of the owner; [`KERNEL_PID`] where that is the kernel itself.
     pub pid: Option<u32>,
     /// The user that it belongs to; not known once no process has it.
     pub uid: Option<u32>,
@@ -44,6 +47,8 @@ pub struct SocketSample {
     pub keepalive: Option<bool>,
     /// Whether a process has taken it out of the accept queue.
     pub accepted: Option<bool>,
+    /// What it waits for, whether it is about to be given up, what it has carried.
+    pub vitals: Vitals,
 }
 
 impl SocketSample {
@@ -69,9 +74,15 @@ impl SocketSample {
             rtt: None,
             keepalive: None,
             accepted: None,
+            vitals: Vitals::default(),
         };
         socket.set_ends(local, remote);
         socket
+    }
+
+    /// Whether the kernel itself has it, and no process.
+    pub fn is_kernels(&self) -> bool {
+        self.pid == Some(KERNEL_PID)
     }
 
     /// Sets both addresses, and what kind they are.

@@ -95,6 +95,8 @@ struct Chunk {
     /// What the program wrote.
     bytes: Vec<u8>,
     length: usize,
+    /// Bytes of each of its rows.
+    row_size: usize,
     /// What netlink told.
     told: Vec<SocketSample>,
 }
@@ -102,7 +104,7 @@ struct Chunk {
 impl Chunk {
     /// An empty one; its buffer grows to what is needed of it, once.
     fn new() -> Self {
-        Self { netns: 0, bytes: Vec::new(), length: 0, told: Vec::new() }
+        Self { netns: 0, bytes: Vec::new(), length: 0, row_size: Row::SIZE, told: Vec::new() }
     }
 }
 
@@ -200,7 +202,8 @@ impl Listing {
             });
             let mut made = (make.new)();
             for mut chunk in to_format {
-                let rows = chunk.bytes[..chunk.length].chunks_exact(Row::SIZE).filter_map(Row::from_bytes);
+                let rows =
+                    chunk.bytes[..chunk.length].chunks_exact(chunk.row_size).filter_map(Row::from_bytes);
                 let rows = rows.filter_map(|row| socket(chunk.netns, &row, *sees_host_pids));
                 rows.chain(chunk.told.iter().copied()).for_each(|socket| (make.one)(&mut made, &socket));
                 if take(&mut made).is_break() {
@@ -264,7 +267,8 @@ impl Walker {
             loop {
                 let mut chunk = self.empty()?;
                 chunk.netns = handle.inode;
-                chunk.bytes.resize(ROWS * Row::SIZE, 0);
+                chunk.row_size = rows.row_size();
+                chunk.bytes.resize(ROWS * chunk.row_size, 0);
                 chunk.length = walk.read(&mut chunk.bytes).unwrap_or_else(|error| {
                     self.problems.push(format!("network namespace {}: {error}", handle.inode));
                     0

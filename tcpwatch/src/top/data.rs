@@ -4,6 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use tcpwatch_common::TcpState;
 
+use crate::sample::Vitals;
+
 /// One instant.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Snapshot {
@@ -82,6 +84,8 @@ impl Process {
         match (&self.command, self.pid) {
             (Some(command), Some(pid)) => format!("{command}[{pid}]"),
             (None, Some(pid)) => format!("[{pid}]"),
+            // The kernel itself.
+            (Some(command), None) => command.clone(),
             _ => "unknown".into(),
         }
     }
@@ -233,4 +237,5 @@ pub struct Socket {
     pub send_queue: Option<u64>,
     pub retransmits: Option<u64>,
     pub rtt: Option<Duration>,
+    pub vitals: Vitals,
 }

@@ -9,6 +9,8 @@ use tcpwatch_common::host::Retransmit;
 use tcpwatch_common::{Cause, TcpState, judge};
 
 use super::owner::Owner;
+use crate::process::Process;
+use tcpwatch_common::socket::KERNEL_PID;
 
 /// One fact.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -121,6 +123,9 @@ fn reason(number: u32, names: &[String]) -> Option<String> {
 fn owner(event: &Event, context: &Context<'_>) -> Owner {
     if event.owner == 0 || event.pid == 0 {
         return Owner::default();
+    }
+    if event.pid == KERNEL_PID {
+        return Owner::from(&Process::kernel());
     }
     let length = event.comm.iter().position(|byte| *byte == 0).unwrap_or(event.comm.len());
     let comm = String::from_utf8_lossy(&event.comm[..length]).into_owned();

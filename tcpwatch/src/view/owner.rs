@@ -49,6 +49,9 @@ pub struct Owner {
     /// It has ended; this is what was known of it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub exited: bool,
+    /// The kernel itself has the socket, and no process.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub kernel: bool,
 }
 
 impl Owner {
@@ -60,6 +63,9 @@ impl Owner {
 
 impl From<&Process> for Owner {
     fn from(process: &Process) -> Self {
+        if process.is_kernel() {
+            return Self { kernel: true, ..Self::default() };
+        }
         let container = process.container.as_ref();
         let pod = process.pod();
         let workload = pod.and_then(|pod| pod.workload.as_ref());
@@ -80,6 +86,7 @@ impl From<&Process> for Owner {
             uid: process.uid,
             cgroup: process.cgroup.clone(),
             exited: process.exited,
+            kernel: false,
         }
     }
 }
@@ -88,6 +95,13 @@ impl From<&Process> for Owner {
 mod tests {
     use super::*;
     use crate::process::{Container, Pod, Workload};
+
+    #[test]
+    fn the_kernel_is_no_process() {
+        let shown = serde_json::to_value(Owner::from(&Process::kernel())).expect("JSON");
+        let expected = serde_json::json!({"pid": null, "process": null, "container": null, "user": null, "kernel": true});
+        assert_eq!(shown, expected);
+    }
 
     #[test]
     fn a_pod_is_shown_as_far_as_it_is_known() {

@@ -145,7 +145,7 @@ pub fn owners(report: &Report, findings: &Findings, netns: Option<u64>) -> Vec<O
         if let Some(process) = process {
             owned.owner = Owner::from(&**process);
         }
-        owned.owner.pid = *pid;
+        owned.owner.pid = pid.filter(|_| !owned.owner.kernel);
     }
     let mut all: Vec<Owned> = all.into_values().filter(Owned::is_worth_a_row).collect();
     all.sort_by_key(|owned| Reverse((owned.critical, owned.warning, owned.trouble(), owned.sockets)));

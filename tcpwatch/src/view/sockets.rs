@@ -8,6 +8,7 @@ use tcpwatch_common::TcpState;
 use tcpwatch_common::host::Role;
 
 use super::owner::Owner;
+use super::vitals::Vitals;
 use crate::process::Process;
 use crate::question::Answer;
 use crate::sample::SocketSample;
@@ -54,6 +55,8 @@ pub struct Socket {
     pub rtt: Option<f64>,
     pub keepalive: Option<bool>,
     pub accepted: Option<bool>,
+    #[serde(flatten)]
+    pub vitals: Vitals,
 }
 
 pub fn sockets(answer: &Answer) -> Sockets {
@@ -73,6 +76,7 @@ fn socket(sample: &SocketSample, owner: Option<&Arc<Process>>) -> Socket {
     let seconds = |duration: Option<Duration>| duration.map(|duration| duration.as_secs_f64());
     let owner =
         owner.map_or_else(|| Owner { pid: sample.pid, ..Owner::default() }, |owner| Owner::from(&**owner));
+    let owner = if sample.is_kernels() { Owner::from(&Process::kernel()) } else { owner };
     Socket {
         local: sample.local.to_string(),
         remote: (sample.remote.port() != 0).then(|| sample.remote.to_string()),
@@ -92,6 +96,7 @@ fn socket(sample: &SocketSample, owner: Option<&Arc<Process>>) -> Socket {
         rtt: seconds(sample.rtt),
         keepalive: sample.keepalive,
         accepted: sample.accepted,
+        vitals: Vitals::from(&sample.vitals),
     }
 }
 
@@ -122,6 +127,16 @@ mod tests {
             role: Some(Role::Passive),
             pid: Some(5),
             recv_queue: Some(17),
+            vitals: crate::sample::Vitals {
+                busy: Some(Duration::from_secs(3)),
+                rwnd_limited: Some(Duration::from_millis(2500)),
+                backoff: Some(6),
+                probes: Some(0),
+                soft_error: Some(113),
+                bytes_acked: Some(9),
+                min_rtt: Some(Duration::from_millis(2)),
+                ..crate::sample::Vitals::default()
+            },
             ..sample(TcpState::CloseWait)
         };
         let sockets_of = vec![(known, Some(Arc::new(owner))), (sample(TcpState::NewSynRecv), None)];
@@ -142,11 +157,15 @@ mod tests {
                     {"local": "10.0.0.1:80", "remote": "10.0.0.2:999", "state": "close_wait", "age": 1.5,
                      "lifetime": null, "role": "passive", "owner": web, "uid": null, "netns": 7, "mapped": true,
                      "inode": null, "recv_queue": 17, "send_queue": null, "retransmits": null, "rtt": null,
-                     "keepalive": null, "accepted": null},
+                     "keepalive": null, "accepted": null, "busy": 3.0, "rwnd_limited": 2.5, "sndbuf_limited": null,
+                     "timeouts": null, "backoff": 6, "probes": 0, "soft_error": "EHOSTUNREACH", "bytes_acked": 9,
+                     "bytes_received": null, "segments_out": null, "min_rtt": 0.002},
                     {"local": "10.0.0.1:80", "remote": "10.0.0.2:999", "state": "syn_recv", "half_open": true,
                      "age": null, "lifetime": null, "role": null, "owner": nobody, "uid": null, "netns": 7,
                      "mapped": true, "inode": null, "recv_queue": null, "send_queue": null, "retransmits": null,
-                     "rtt": null, "keepalive": null, "accepted": null}
+                     "rtt": null, "keepalive": null, "accepted": null, "busy": null, "rwnd_limited": null,
+                     "sndbuf_limited": null, "timeouts": null, "backoff": null, "probes": null, "soft_error": null,
+                     "bytes_acked": null, "bytes_received": null, "segments_out": null, "min_rtt": null}
                 ],
                 "total": 3, "truncated": true, "problems": ["some"]
             })

@@ -145,6 +145,9 @@ fn subject(subject: &Value) -> String {
 }
 
 fn owner(owner: &Value) -> String {
+    if owner["kernel"] == true {
+        return "the kernel itself".into();
+    }
     let Some(pid) = owner["pid"].as_u64() else { return "owner unknown".into() };
     let process = owner["process"].as_str().map(clean).unwrap_or_default();
     let mut text = format!("{process}[{pid}]");

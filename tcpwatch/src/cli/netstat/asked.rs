@@ -130,7 +130,7 @@ impl Asked {
         self.looks_for_owners()
             || self.is_listening
             || self.by == Some(By::User)
-            || [Word::User, Word::OlderThan, Word::Role].iter().any(|word| self.filter.asks_for(*word))
+            || Word::ALL.iter().any(|word| word.needs_detail() && self.filter.asks_for(*word))
             || self.has_column(daemon, Column::needs_detail)
     }
 

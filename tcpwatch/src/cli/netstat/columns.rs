@@ -2,6 +2,7 @@
 
 use anyhow::{Result, bail};
 
+use super::sets;
 use super::usage::Usage;
 
 /// What is told of a socket.
@@ -25,10 +26,21 @@ pub(super) enum Column {
     Pid,
     Process,
     Inode,
+    Busy,
+    RwndLimited,
+    SndbufLimited,
+    MinRtt,
+    Timeouts,
+    Backoff,
+    Probes,
+    SoftError,
+    BytesAcked,
+    BytesReceived,
+    SegmentsOut,
 }
 
 impl Column {
-    pub(super) const ALL: [Self; 18] = [
+    pub(super) const ALL: [Self; 29] = [
         Self::State,
         Self::RecvQueue,
         Self::SendQueue,
@@ -47,6 +59,17 @@ impl Column {
         Self::Pid,
         Self::Process,
         Self::Inode,
+        Self::Busy,
+        Self::RwndLimited,
+        Self::SndbufLimited,
+        Self::MinRtt,
+        Self::Timeouts,
+        Self::Backoff,
+        Self::Probes,
+        Self::SoftError,
+        Self::BytesAcked,
+        Self::BytesReceived,
+        Self::SegmentsOut,
     ];
 
     /// As it stands above the column, and as `--columns` and `--sort` take it.
@@ -70,6 +93,17 @@ impl Column {
             Self::Pid => "pid",
             Self::Process => "process",
             Self::Inode => "inode",
+            Self::Busy => "busy",
+            Self::RwndLimited => "rwnd-limited",
+            Self::SndbufLimited => "sndbuf-limited",
+            Self::MinRtt => "min-rtt",
+            Self::Timeouts => "timeouts",
+            Self::Backoff => "backoff",
+            Self::Probes => "probes",
+            Self::SoftError => "soft-error",
+            Self::BytesAcked => "bytes-acked",
+            Self::BytesReceived => "bytes-received",
+            Self::SegmentsOut => "segments-out",
         }
     }
 
@@ -84,6 +118,16 @@ impl Column {
                 | Self::Retransmits
                 | Self::Lifetime
                 | Self::Pid
+                | Self::Busy
+                | Self::RwndLimited
+                | Self::SndbufLimited
+                | Self::MinRtt
+                | Self::Timeouts
+                | Self::Backoff
+                | Self::Probes
+                | Self::BytesAcked
+                | Self::BytesReceived
+                | Self::SegmentsOut
         )
     }
 
@@ -117,8 +161,9 @@ impl Column {
         match other.or_else(|| Self::ALL.into_iter().find(|column| column.name() == name)) {
             Some(column) => Ok(column),
             None => bail!(Usage(format!(
-                "there is no column {text:?}; the columns are {}",
-                Self::ALL.map(Self::name).join(", ")
+                "there is no column {text:?}; the columns are {}; sets of them are {}",
+                Self::ALL.map(Self::name).join(", "),
+                sets::names()
             ))),
         }
     }
@@ -127,9 +172,12 @@ impl Column {
     pub(super) fn parse_list(text: &str) -> Result<Vec<Self>> {
         let mut columns = Vec::new();
         for part in text.split(',') {
-            let column = Self::parse(part)?;
-            if !columns.contains(&column) {
-                columns.push(column);
+            let set = sets::find(part);
+            let one = if set.is_none() { Some(Self::parse(part)?) } else { None };
+            for column in set.into_iter().flatten().copied().chain(one) {
+                if !columns.contains(&column) {
+                    columns.push(column);
+                }
             }
         }
         Ok(columns)
@@ -217,11 +265,22 @@ mod tests {
             Column::RecvQueue | Column::SendQueue | Column::Age | Column::Rtt => 6,
             Column::Local | Column::Remote | Column::Process => 15,
             Column::Owner => 16,
-            Column::Role | Column::Retransmits | Column::Pid => 7,
-            Column::Lifetime => 8,
+            Column::Role
+            | Column::Retransmits
+            | Column::Pid
+            | Column::Busy
+            | Column::MinRtt
+            | Column::Backoff
+            | Column::Probes => 7,
+            Column::Lifetime | Column::Timeouts => 8,
             Column::Keepalive => 9,
-            Column::Container => 12,
             Column::Netns | Column::Inode => 10,
+            Column::Container
+            | Column::BytesAcked
+            | Column::SoftError
+            | Column::RwndLimited
+            | Column::SegmentsOut => 12,
+            Column::BytesReceived | Column::SndbufLimited => 14,
         }
     }
 

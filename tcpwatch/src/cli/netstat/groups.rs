@@ -15,7 +15,7 @@ use super::owners::Owners;
 use super::{By, Kept, NetstatArgs, warn};
 use crate::cli::Outcome;
 use crate::filter::Filter;
-use crate::process::Pod;
+use crate::process::{KERNEL, Pod};
 use crate::sample::SocketSample;
 
 /// Groups that are told apart: remote addresses can be as many as there are sockets.
@@ -141,6 +141,7 @@ fn name(
     let owner = owners.of(socket);
     let written = match by {
         None => write!(key, "all"),
+        Some(By::Process) if socket.is_kernels() => write!(key, "{KERNEL}"),
         Some(By::Process) => match (owner.and_then(|owner| owner.command.as_deref()), socket.pid) {
             (Some(command), Some(pid)) => write!(key, "{command}[{pid}]"),
             (None, Some(pid)) => write!(key, "[{pid}]"),

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::time::{Duration, SystemTime};
 
 use super::line::{self, Beside};
-use super::text;
+use super::{text, vitals};
 use crate::process::Process;
 use crate::sample::SocketSample;
 use crate::view::owner::Owner;
@@ -127,16 +127,17 @@ fn object(out: &mut Vec<u8>, socket: &SocketSample, owner: &[u8]) {
     seconds(out, "rtt", socket.rtt);
     truth(out, "keepalive", socket.keepalive);
     truth(out, "accepted", socket.accepted);
+    vitals::object(out, &socket.vitals);
     out.push(b'}');
 }
 
-fn name(out: &mut Vec<u8>, name: &str) {
+pub(super) fn name(out: &mut Vec<u8>, name: &str) {
     out.extend_from_slice(b",\"");
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b"\":");
 }
 
-fn maybe(out: &mut Vec<u8>, what: &str, value: Option<u64>) {
+pub(super) fn maybe(out: &mut Vec<u8>, what: &str, value: Option<u64>) {
     name(out, what);
     match value {
         Some(value) => text::number(out, value),
@@ -154,7 +155,7 @@ fn truth(out: &mut Vec<u8>, what: &str, value: Option<bool>) {
 }
 
 /// Seconds with as many decimals as mean something.
-fn seconds(out: &mut Vec<u8>, what: &str, value: Option<Duration>) {
+pub(super) fn seconds(out: &mut Vec<u8>, what: &str, value: Option<Duration>) {
     name(out, what);
     let Some(value) = value else { return out.extend_from_slice(b"null") };
     text::number(out, value.as_secs());
@@ -196,6 +197,19 @@ mod tests {
             rtt: Some(Duration::from_nanos(125)),
             keepalive: Some(false),
             accepted: Some(true),
+            vitals: crate::sample::Vitals {
+                busy: Some(Duration::from_secs(3)),
+                rwnd_limited: Some(Duration::from_millis(2500)),
+                sndbuf_limited: Some(Duration::ZERO),
+                timeouts: Some(1),
+                backoff: Some(6),
+                probes: Some(0),
+                soft_error: Some(113),
+                bytes_acked: Some(9),
+                bytes_received: Some(u64::MAX),
+                segments_out: Some(7),
+                min_rtt: Some(Duration::from_millis(2)),
+            },
             ..SocketSample::new(
                 7,
                 TcpState::CloseWait,

@@ -4,8 +4,8 @@ use tcpwatch_common::TcpState;
 use tcpwatch_common::host::Role;
 
 use super::columns::Column;
-use super::text;
-use crate::process::Process;
+use super::{text, vitals};
+use crate::process::{KERNEL, Process};
 use crate::sample::SocketSample;
 
 /// What is shown of a socket that is not in the sample.
@@ -42,6 +42,8 @@ pub(super) fn cell(out: &mut Vec<u8>, column: Column, socket: &SocketSample, bes
         Column::Keepalive => {
             socket.keepalive.iter().for_each(|on| plain(out, if *on { "on" } else { "off" }));
         }
+        Column::Owner if socket.is_kernels() => plain(out, KERNEL),
+        Column::Pid | Column::Process if socket.is_kernels() => {}
         Column::Owner => {
             beside.owner.and_then(|owner| owner.command.as_deref()).iter().for_each(|name| plain(out, name));
             if let Some(pid) = socket.pid {
@@ -68,6 +70,7 @@ pub(super) fn cell(out: &mut Vec<u8>, column: Column, socket: &SocketSample, bes
             None => text::number(out, socket.netns),
         },
         Column::Inode => maybe(out, socket.inode),
+        column => vitals::cell(out, column, &socket.vitals),
     }
     if out.len() == before {
         out.extend_from_slice(UNKNOWN);
@@ -99,14 +102,14 @@ pub(super) const fn state(state: TcpState) -> &'static str {
     }
 }
 
-fn maybe(out: &mut Vec<u8>, value: Option<u64>) {
+pub(super) fn maybe(out: &mut Vec<u8>, value: Option<u64>) {
     if let Some(value) = value {
         text::number(out, value);
     }
 }
 
 /// Names come from others: nothing in them may steer a terminal, and a line stays a line of words.
-fn plain(out: &mut Vec<u8>, name: &str) {
+pub(super) fn plain(out: &mut Vec<u8>, name: &str) {
     out.extend(name.bytes().map(|byte| if byte <= b' ' || byte == 0x7f { b'?' } else { byte }));
 }
 

@@ -114,7 +114,7 @@ pub(super) fn list(
         // The rest are counted.
         if met.shown < asked.limit as u64 {
             met.show(asked, &socket);
-            failed = sink.show(socket, sieve.owners, &called);
+            failed = sink.show(&socket, sieve.owners, &called);
         }
         if failed.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
@@ -122,7 +122,7 @@ pub(super) fn list(
     met.problems.extend(problems);
     for socket in first.map(First::into_sorted).unwrap_or_default() {
         met.show(asked, &socket);
-        sink.show(socket, sieve.owners, &called)?;
+        sink.show(&socket, sieve.owners, &called)?;
     }
     sink.end(sieve.owners, &called, &met)?;
     Ok(met)
@@ -152,12 +152,12 @@ enum Sink<'a> {
 }
 
 impl Sink<'_> {
-    fn show(&mut self, socket: SocketSample, owners: &Owners, names: &Names) -> io::Result<()> {
+    fn show(&mut self, socket: &SocketSample, owners: &Owners, names: &Names) -> io::Result<()> {
         match self {
-            Self::Json(json) => json.row(&socket, beside(owners, names, &socket)),
-            Self::Table(table) => table.row(&socket, beside(owners, names, &socket)),
+            Self::Json(json) => json.row(socket, beside(owners, names, socket)),
+            Self::Table(table) => table.row(socket, beside(owners, names, socket)),
             Self::Waiting { first, .. } => {
-                first.push(socket);
+                first.push(*socket);
                 if first.len() >= SAMPLE { self.lay_out(owners, names) } else { Ok(()) }
             }
         }

@@ -17,7 +17,9 @@ use super::{Kept, NetstatArgs, client, eprint, warn};
 use crate::cli::{Outcome, place};
 use crate::filter::SocketFacts;
 use crate::host::netns::discover;
+use crate::process::KERNEL;
 use crate::sample::SocketSample;
+use crate::sample::Vitals;
 use crate::view::bar::bar;
 use crate::view::listeners::address;
 use crate::view::owner::Owner;
@@ -86,6 +88,10 @@ fn matches(listener: &Value, asked: &Asked) -> bool {
         workload: owner["workload"].as_str(),
         uid: small(&owner["uid"]),
         user: owner["user"].as_str(),
+        is_kernels: owner["kernel"] == true,
+        retransmits: None,
+        rtt: None,
+        vitals: Vitals::default(),
     };
     asked.filter.matches(&facts) && asked.family.is_none_or(|wanted| wanted == is_v6)
 }
@@ -214,6 +220,9 @@ fn drops(told: &Value) -> String {
 }
 
 fn owner(told: &Value) -> String {
+    if told["kernel"] == true {
+        return KERNEL.into();
+    }
     let pid = told["pid"].as_u64().map(|pid| format!("[{pid}]")).unwrap_or_default();
     let process = told["process"].as_str().unwrap_or_default();
     let process: String = process.chars().map(|c| if c.is_control() { '?' } else { c }).collect();

@@ -13,11 +13,13 @@ mod order;
 mod owners;
 mod plain;
 mod pods;
+mod sets;
 mod table;
 mod teller;
 mod text;
 mod totals;
 mod usage;
+pub(in crate::cli) mod vitals;
 mod watch;
 
 use std::io::{self, Write};
@@ -44,13 +46,18 @@ Examples:
   tcpwatch netstat close-wait older-than 5m     leaks, longest first: add --sort age
   tcpwatch netstat established and dport 5432 and not peer 10.0.0.0/8
   tcpwatch netstat --sort recv-q --limit 10     who does not read
+  tcpwatch netstat -o limits --sort rwnd-limited   who waits for a peer that reads too slowly
+  tcpwatch netstat -o dying 'backoff>3'         who is about to lose the connection
+  tcpwatch netstat -o traffic 'rtt>200ms'       slow ones, and what they have carried
+  tcpwatch netstat kernel                       what the kernel has for itself, such as NFS
   tcpwatch netstat -s                           counts by state, all namespaces
   tcpwatch netstat -s --by process close-wait   whose sockets they are
   tcpwatch netstat -c 2 syn-sent                again every 2 seconds
   tcpwatch netstat --json-lines | jq -c 'select(.retransmits > 0)'
 
-Words of a filter: state, port, sport, dport, peer, local, process, pid, container, netns, older-than, role, user;
-joined by and, or, not and parentheses. States stand alone, too.
+Words of a filter: state, port, sport, dport, peer, local, process, pid, container, netns, older-than, role, user, kernel;
+of one connection retransmits, timeouts, backoff, probes, soft-error, busy, rwnd-limited, sndbuf-limited, rtt, min-rtt,
+bytes-acked, bytes-received, segments-out; joined by and, or, not and parentheses. States stand alone, too.
 
 Exit codes: 0 fine, 1 nothing matches the filter, 2 it could not be done, 64 wrong usage.";
 
@@ -97,7 +104,7 @@ pub(super) struct NetstatArgs {
     /// Only this network namespace: its inode number (`lsns -t net`), its name (`ip netns`), or `own`.
     #[arg(short = 'N', long, value_name = "NETNS")]
     netns: Option<String>,
-    /// Columns to show, in this order; `help` lists them.
+    /// Columns to show, in this order, or one of the sets limits, dying, traffic; `help` lists them.
     #[arg(short = 'o', long, value_name = "A,B,C")]
     columns: Option<String>,
     /// Sort by a column, the largest or the first first; `-COLUMN` turns that around.
@@ -143,6 +150,7 @@ pub(super) fn netstat(args: &NetstatArgs) -> Result<Outcome> {
     let mut out = io::stdout().lock();
     if args.columns.as_deref() == Some("help") {
         writeln!(out, "{}", Column::ALL.map(Column::name).join("\n"))?;
+        writeln!(out, "sets of them: {}", sets::names())?;
         return Ok(Outcome::Fine);
     }
     let (every, words) = watch::every(args)?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::columns::Column;
 use super::line::Beside;
+use super::vitals;
 use crate::sample::SocketSample;
 
 /// A column, and whether its order is turned around.
@@ -103,13 +104,14 @@ impl Key {
             Column::RecvQueue => size(socket.recv_queue),
             Column::SendQueue => size(socket.send_queue),
             Column::Retransmits => size(socket.retransmits),
-            Column::Pid => size(socket.pid.map(u64::from)),
+            Column::Pid => size(socket.pid.filter(|_| !socket.is_kernels()).map(u64::from)),
             Column::Inode => size(socket.inode),
             Column::Age => time(socket.age),
             Column::Lifetime => time(socket.lifetime),
             Column::Rtt => time(socket.rtt),
             Column::Keepalive => socket.keepalive.map(u128::from),
             Column::Role => socket.role.map(|role| role as u128),
+            column => vitals::key(&socket.vitals, column),
         };
         key.is_unknown = largest.is_none();
         key.number = !largest.unwrap_or(0);

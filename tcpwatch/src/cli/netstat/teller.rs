@@ -13,7 +13,7 @@ use tcpwatch_common::host::Role;
 use tcpwatch_common::names::program;
 
 use super::list::Names;
-use super::{Asked, Chosen, Remote, client, pods};
+use super::{Asked, Chosen, Remote, client, pods, vitals};
 use crate::host;
 use crate::host::netns::NetnsHandle;
 use crate::process::{Container, Pod, Process, Workload};
@@ -209,6 +209,9 @@ fn borrow(status: &Value, wanted: Wanted) -> Result<Listing> {
 fn process(told: &Value) -> Option<Process> {
     let text = |told: &Value| told.as_str().map(str::to_owned);
     let container = text(&told["container"]);
+    if told["kernel"] == true {
+        return Some(Process::kernel());
+    }
     Some(Process {
         pid: u32::try_from(told["pid"].as_u64()?).ok()?,
         command: text(&told["process"]),
@@ -261,7 +264,7 @@ fn socket(told: &Value) -> Option<SocketSample> {
     socket.rtt = seconds(&told["rtt"]);
     socket.role =
         Role::ALL.into_iter().find(|role| told["role"].as_str().is_some_and(|name| name == role.name()));
-    socket.pid = small(&told["owner"]["pid"]);
+    socket.pid = process(&told["owner"]).map(|owner| owner.pid);
     socket.uid = small(&told["uid"]);
     socket.inode = told["inode"].as_u64();
     socket.recv_queue = told["recv_queue"].as_u64();
@@ -269,6 +272,7 @@ fn socket(told: &Value) -> Option<SocketSample> {
     socket.retransmits = told["retransmits"].as_u64();
     socket.keepalive = told["keepalive"].as_bool();
     socket.accepted = told["accepted"].as_bool();
+    socket.vitals = vitals::parse(told);
     Some(socket)
 }
 
@@ -302,6 +306,7 @@ mod tests {
     use crate::question::Answer;
     use crate::view::sockets::sockets;
     use std::time::SystemTime;
+    use tcpwatch_common::socket::KERNEL_PID;
 
     #[test]
     fn a_socket_of_the_api_is_the_same_here() {
@@ -315,6 +320,19 @@ mod tests {
             recv_queue: Some(17),
             keepalive: Some(false),
             accepted: Some(true),
+            vitals: crate::sample::Vitals {
+                busy: Some(Duration::from_secs(3)),
+                rwnd_limited: Some(Duration::from_millis(2500)),
+                sndbuf_limited: Some(Duration::ZERO),
+                timeouts: Some(1),
+                backoff: Some(6),
+                probes: Some(0),
+                soft_error: Some(113),
+                bytes_acked: Some(9),
+                bytes_received: Some(u64::MAX),
+                segments_out: Some(7),
+                min_rtt: Some(Duration::from_millis(2)),
+            },
             ..SocketSample::new(
                 7,
                 TcpState::CloseWait,
@@ -324,7 +342,8 @@ mod tests {
         };
         let listener = SocketSample::new(7, TcpState::Listen, end("[::]:80"), end("[::]:0"));
         let request = SocketSample::new(7, TcpState::NewSynRecv, end("10.0.0.1:80"), end("10.0.0.2:9"));
-        for sample in [known, listener, request] {
+        let kernels = SocketSample { pid: Some(KERNEL_PID), ..listener };
+        for sample in [known, listener, request, kernels] {
             let answer = Answer {
                 at: SystemTime::UNIX_EPOCH,
                 sockets: vec![(sample, None)],

@@ -6,7 +6,9 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tcpwatch_common::TcpState;
 
+use crate::cli::netstat::vitals;
 use crate::cli::place;
+use crate::process::KERNEL;
 use crate::top::data::{
     Finding, Flow, Listener, Memory, Owner, Process, Queue, Remote, Snapshot, Socket, Sockets,
 };
@@ -56,6 +58,7 @@ pub(super) fn sockets(value: &Value) -> Sockets {
         send_queue: one["send_queue"].as_u64(),
         retransmits: one["retransmits"].as_u64(),
         rtt: seconds(&one["rtt"]),
+        vitals: vitals::parse(one),
     });
     Sockets {
         sockets: sockets.collect(),
@@ -195,7 +198,7 @@ fn process(value: &Value) -> Process {
     let container = place::container(value).map(|container| clean(&container));
     Process {
         pid: value["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()),
-        command: text(&value["process"]),
+        command: if value["kernel"] == true { Some(KERNEL.into()) } else { text(&value["process"]) },
         place: container.or_else(|| text(&value["unit"])),
         has_ended: value["exited"] == true,
     }

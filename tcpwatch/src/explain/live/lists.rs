@@ -62,6 +62,9 @@ fn owner(sample: &Sample, pid: Option<u32>) -> String {
     let Some(pid) = pid else { return "owner unknown".into() };
     let process = sample.processes.get(&pid);
     let ended = if process.is_some_and(|process| process.exited) { ", which has ended" } else { "" };
+    if process.is_some_and(|process| process.is_kernel()) {
+        return "the kernel itself".into();
+    }
     match process.and_then(|process| process.command.as_deref()) {
         Some(command) => format!("{command}[{pid}]{ended}"),
         None => format!("process {pid}{ended}"),

@@ -8,12 +8,13 @@ use std::time::Duration;
 use tcpwatch_common::TcpState;
 use tcpwatch_common::event::{Row, UNKNOWN, detail};
 use tcpwatch_common::host::Role;
-use tcpwatch_common::socket::{PASSIVE, ROLE_UNKNOWN};
+use tcpwatch_common::socket::{KERNEL_PID, PASSIVE, ROLE_UNKNOWN};
 
 use super::Live;
+use crate::host::clock;
 use crate::host::netns::{NetnsError, within};
 use crate::host::procfs::{NetCounters, OF_THREAD};
-use crate::sample::SocketSample;
+use crate::sample::{SocketSample, Vitals};
 use crate::source::SourceError;
 use crate::source::convert::has_listened;
 
@@ -74,7 +75,7 @@ pub(in crate::source) fn socket(netns: u64, row: &Row, sees_host_pids: bool) -> 
     socket.age = known(row.in_state);
     socket.lifetime = known(row.lifetime);
     socket.role = role(state, row);
-    socket.pid = Some(row.pid).filter(|pid| *pid != 0 && sees_host_pids);
+    socket.pid = owner(row, sees_host_pids);
     socket.inode = Some(row.inode).filter(|inode| *inode != 0);
     // The kernel says 0 where there is no user: for TIME_WAIT, and for sockets that no process has.
     detail_of(&mut socket, row);
@@ -92,11 +93,21 @@ fn detail_of(socket: &mut SocketSample, row: &Row) {
         return;
     }
     socket.retransmits = Some(row.retransmits.into());
+    socket.vitals = Vitals::of(&row.vitals, clock::tick());
     // In eighths of a microsecond.
     socket.rtt = (row.rtt != 0).then(|| Duration::from_nanos(u64::from(row.rtt) * 125));
     socket.keepalive = Some(row.details & detail::KEEPALIVE != 0);
     socket.accepted =
         (socket.role == Some(Role::Passive)).then_some(row.details & detail::NEVER_ACCEPTED == 0);
+}
+
+/// Numbers of processes mean something only where the host's are seen.
+fn owner(row: &Row, sees_host_pids: bool) -> Option<u32> {
+    match row.pid {
+        KERNEL_PID => Some(KERNEL_PID),
+        0 if row.details & detail::KERNEL != 0 => Some(KERNEL_PID),
+        pid => Some(pid).filter(|pid| *pid != 0 && sees_host_pids),
+    }
 }
 
 fn role(state: TcpState, row: &Row) -> Option<Role> {
@@ -163,6 +174,19 @@ mod tests {
         assert_eq!((told.accepted, told.keepalive), (Some(false), Some(false)));
         let told = socket(1, &Row { details: 0, ..full }, true).expect("a state");
         assert_eq!((told.recv_queue, told.keepalive, told.accepted), (None, None, None));
+    }
+
+    #[test]
+    fn what_the_kernel_has_is_no_process_s() {
+        let details = detail::KNOWN | detail::KERNEL;
+        for row in [Row { pid: KERNEL_PID, ..row() }, Row { pid: 0, details, ..row() }] {
+            for sees_host_pids in [false, true] {
+                assert!(socket(1, &row, sees_host_pids).expect("a state").is_kernels());
+            }
+        }
+        let held = socket(1, &Row { details, ..row() }, true).expect("a state");
+        assert_eq!(held.pid, Some(7), "a process that has it was found");
+        assert!(!socket(1, &Row { pid: 0, ..row() }, true).expect("a state").is_kernels());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use ratatui::layout::Rect;
 
 use super::about::{self, Lines};
+use super::health::health;
 use super::paper::{Ink, Paper, age, count, fit, left, short, wrap};
 use crate::top::App;
 use crate::top::data::{Snapshot, Socket};
@@ -117,8 +118,14 @@ fn cells(one: &Socket) -> [String; 9] {
         number(one.send_queue),
         number(one.retransmits),
         one.rtt.map_or_else(|| "?".into(), |rtt| format!("{:.1}ms", rtt.as_secs_f64() * 1000.0)),
-        one.owner.long_name(),
+        owner(one),
     ]
+}
+
+/// The owner, and behind it what keeps the connection from going on.
+fn owner(one: &Socket) -> String {
+    let (owner, health) = (one.owner.long_name(), health(&one.vitals));
+    if health.is_empty() { owner } else { format!("{owner}: {health}") }
 }
 
 /// Columns that there is room for. Addresses are what a socket is known by: where two do not fit side by side, the

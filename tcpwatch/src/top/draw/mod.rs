@@ -5,6 +5,7 @@
 
 mod about;
 mod detail;
+mod health;
 mod help;
 mod lines;
 mod machine;

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use tcpwatch_common::TcpState as S;
 
+use crate::sample::Vitals;
 use crate::top::data::{
     Finding, Flow, Listener, Memory, Owner, Process, Queue, Remote, Snapshot, Socket, Sockets,
 };
@@ -226,6 +227,7 @@ pub(super) fn sockets() -> Sockets {
         send_queue: Some(0),
         retransmits: Some(0),
         rtt: Some(Duration::from_micros(46)),
+        vitals: Vitals::default(),
     };
     let far = Socket {
         local: "[2001:db8:ffff:eeee:dddd:cccc:bbbb:aaaa]:65535".into(),

@@ -2,6 +2,7 @@
 
 pub mod figures;
 mod rows;
+mod vitals;
 mod walk;
 
 use std::net::SocketAddr;

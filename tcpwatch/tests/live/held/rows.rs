@@ -10,7 +10,7 @@ use super::Bed;
 use super::figures::small;
 use crate::support::states::{Held, LISTEN, SYN_SENT};
 
-fn rows(kernel: &mut Kernel, bed: &Bed) -> Vec<Row> {
+pub(super) fn rows(kernel: &mut Kernel, bed: &Bed) -> Vec<Row> {
     bed.ns.run(|| {
         let mut rows = Vec::new();
         kernel.rows(|row| rows.push(*row)).expect("walk the sockets");
@@ -23,7 +23,7 @@ fn endpoints(row: &Row) -> (SocketAddr, SocketAddr) {
     (end(row.local, row.local_port), end(row.remote, row.remote_port))
 }
 
-fn find(rows: &[Row], local: SocketAddr, remote: SocketAddr) -> &Row {
+pub(super) fn find(rows: &[Row], local: SocketAddr, remote: SocketAddr) -> &Row {
     let mut found = rows.iter().filter(|row| endpoints(row) == (local, remote));
     let (row, more) = (found.next(), found.next());
     assert!(more.is_none(), "{local} {remote} was told of twice");

@@ -33,14 +33,14 @@ fn iterated(ns: &Netns) -> Vec<Told> {
     let mut rows = Rows::load(true).expect("load the iterator's program");
     let mut told: Vec<Told> = ns.run(|| {
         let mut walk = rows.walk().expect("begin a walk");
-        let mut buffer = vec![0; 1024 * Row::SIZE];
+        let mut buffer = vec![0; 1024 * Row::BRIEF_SIZE];
         let mut told = Vec::new();
         loop {
             let length = walk.read(&mut buffer).expect("walk");
             if length == 0 {
                 return told;
             }
-            for row in buffer[..length].chunks_exact(Row::SIZE).filter_map(Row::from_bytes) {
+            for row in buffer[..length].chunks_exact(Row::BRIEF_SIZE).filter_map(Row::from_bytes) {
                 let local = end(Ipv6Addr::from(row.local), row.local_port);
                 let remote = end(Ipv6Addr::from(row.remote), row.remote_port);
                 let queues = (u64::from(row.unread), u64::from(row.unsent));

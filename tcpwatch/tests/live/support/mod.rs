@@ -13,6 +13,7 @@
 )]
 
 pub mod bpf;
+pub mod info;
 pub mod link;
 pub mod netns;
 pub mod peer;
