@@ -27,11 +27,18 @@ pub(super) fn is_connection(old: u64) -> bool {
     CONNECTED >> (old & 15) & 1 != 0
 }
 
-/// The sums of the connection's service if it has a slot; nothing is changed.
+/// The sums of the connection's service if it has a slot, or those of all others if it cannot get one now; nothing is
+/// changed.
 #[inline(always)]
 pub(super) fn known(row: u32, flags: u8, tcp: Typed) -> Option<Ends> {
     // SAFETY: entries are removed by user space, and slots are given to others only when no event can add to them.
-    ends(unsafe { *SERVICES.get(key_of(row, flags, tcp))? })
+    let slot = match unsafe { SERVICES.get(key_of(row, flags, tcp)) } {
+        Some(slot) => *slot,
+        // SAFETY: a counter of the map.
+        None if unsafe { core::ptr::read_volatile(NEW_SERVICES.get_ptr(row)?) } >= EACH => OTHER,
+        None => return None,
+    };
+    ends(unlearn(slot.into()) as u32)
 }
 
 /// The sums of the connection's service, which gets a slot if it has none and there is one.

@@ -130,8 +130,8 @@ fn mapped<T>(kernel: &Kernel, name: &'static str, count: u32) -> Result<Mapped<T
 }
 
 impl ServiceMet {
-    fn new(id: u64, key: u64, ends: Words) -> Self {
+    fn new(id: u64, key: u64, ends: &Words) -> Self {
         let (row, side, port) = parts(key);
-        Self { id, row, side, port, ends }
+        Self { id, row, side, port, ends: *ends }
     }
 }

@@ -20,7 +20,7 @@ pub(super) struct Book {
     /// Slots that were taken, and when; they belong to nobody.
     resting: Vec<(u32, Instant)>,
     /// What slots held when they were put back, if they were.
-    bases: HashMap<u32, Box<Words>>,
+    bases: HashMap<u32, Words>,
     /// What had been counted in slots that were put back.
     gone: Words,
     /// Slots given out, ever.
@@ -73,7 +73,7 @@ impl Book {
             if ends[word::CONNECTIONS] != entry.connections {
                 (entry.connections, entry.changed) = (ends[word::CONNECTIONS], now);
             }
-            services.push(ServiceMet::new(entry.id, *key, ends));
+            services.push(ServiceMet::new(entry.id, *key, &ends));
         }
         services.sort_unstable_by_key(|service| (service.row, service.side, service.port));
         let mut other = words(OTHER);
@@ -126,15 +126,15 @@ impl Book {
         for (slot, _) in &over {
             let holds = words(*slot);
             add(&mut self.gone, &since(self.bases.get(slot), holds));
-            self.bases.insert(*slot, Box::new(holds));
+            self.bases.insert(*slot, holds);
         }
         over.into_iter().map(|(slot, _)| slot).collect()
     }
 }
 
 /// What was added since the slot held `base`.
-fn since(base: Option<&Box<Words>>, mut holds: Words) -> Words {
-    for (holds, base) in holds.iter_mut().zip(base.into_iter().flat_map(|base| base.iter())) {
+fn since(base: Option<&Words>, mut holds: Words) -> Words {
+    for (holds, base) in holds.iter_mut().zip(base.into_iter().flatten()) {
         *holds = holds.wrapping_sub(*base);
     }
     holds

@@ -44,6 +44,7 @@ impl Live {
 
 /// What this kernel tells, and in which units.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact that a kernel may lack")]
 struct Units {
     bytes_out: bool,
     bytes_in: bool,
