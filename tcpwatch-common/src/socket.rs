@@ -138,7 +138,6 @@ pub const PASS_BITS: u32 = 8;
 
 /// The process id in `word`, if the word belongs to the socket with this tag.
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "the low half holds the process id")]
 pub const fn owner_pid(word: u64, tag: u32) -> Option<u32> {
     let pid = (word & PIDS) as u32;
     if pid != 0 && (word >> 32) as u32 == tag { Some(pid) } else { None }

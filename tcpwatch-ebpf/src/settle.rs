@@ -83,7 +83,7 @@ fn group_at(set: *mut SocketSet, way: usize) -> u64 {
 /// A number for the owner, or if there is none for the namespace's row.
 #[inline(always)]
 fn group(owner: u64, row: u64) -> u64 {
-    owner << 16 | row * same(owner, 0)
+    (owner << 16) | (row * same(owner, 0))
 }
 
 /// 1 if both are the same, else 0, in a way that neither the compiler nor the verifier knows which: a branch for each two
