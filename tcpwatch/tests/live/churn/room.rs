@@ -19,7 +19,7 @@ pub fn shortage(sample: &Sample) -> Option<&Shortage> {
 /// All sockets of a namespace, as the walk tells them.
 fn sockets(source: &mut Live, ns: &Netns) -> Vec<SocketSample> {
     let (mut all, inode) = (Vec::new(), ns.inode());
-    source.sockets(&|netns| netns == inode, &mut |socket| all.push(socket.clone())).expect("walk");
+    source.sockets(&|netns| netns == inode, &mut |socket| all.push(*socket)).expect("walk");
     all
 }
 
