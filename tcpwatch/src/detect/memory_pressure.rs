@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::tell::{self, percent, share};
 use crate::finding::{Candidate, Evidence, Kind, Severity, Subject};
 use crate::model::Window;
-use crate::model::memory::{self, Owned};
+use crate::sample::memory::{self, Owned};
 use crate::sample::{HostLimits, Memory, Sample};
 
 /// How long it must last.

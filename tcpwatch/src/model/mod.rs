@@ -3,7 +3,6 @@
 //! No clock, no I/O, nothing that can fail. A recording goes through exactly this code.
 
 pub mod listeners;
-pub mod memory;
 pub mod rates;
 pub mod reconcile;
 pub mod remotes;

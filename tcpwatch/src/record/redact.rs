@@ -55,17 +55,8 @@ impl Redactor {
     fn sample(&mut self, sample: &Sample) -> Sample {
         // Named one by one, so that a new field has to be thought of here.
         let kept = sample.clone();
-        let Sample {
-            namespaces,
-            listeners,
-            remotes,
-            processes,
-            cgroups,
-            programs,
-            problems,
-            kernel_memory,
-            ..
-        } = sample;
+        let Sample { namespaces, listeners, remotes, processes, programs, problems, kernel_memory, .. } =
+            sample;
         Sample {
             at: kept.at,
             elapsed: kept.elapsed,
@@ -79,7 +70,7 @@ impl Redactor {
             services: kept.services,
             other_ends: kept.other_ends,
             processes: self.processes(processes),
-            cgroups: self.processes(cgroups),
+            cgroups: self.processes(&sample.cgroups),
             limits: kept.limits,
             programs: programs.iter().map(|program| self.program(program)).collect(),
             lost_fields: kept.lost_fields,

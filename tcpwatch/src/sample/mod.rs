@@ -5,6 +5,7 @@
 
 pub mod counters;
 mod listener;
+pub mod memory;
 mod remote;
 mod service;
 mod shortage;

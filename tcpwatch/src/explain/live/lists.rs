@@ -9,7 +9,7 @@ use super::{NO_EBPF, NO_SAMPLE, NO_SURVEY, Value};
 use crate::explain::facts::Facts;
 use crate::explain::show;
 use crate::finding::Kind;
-use crate::model::memory::{self, Owned};
+use crate::sample::memory::{self, Owned};
 use crate::sample::{Group, ListenerSample, Memory, RemoteSample, Sample, SourceKind, Survey, Trouble};
 
 /// Lines that a list has at the most.

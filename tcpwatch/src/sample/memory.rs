@@ -4,8 +4,8 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::{Group, Memory, Sample};
 use crate::process::Process;
-use crate::sample::{Group, Memory, Sample};
 
 /// The kernel's memory in the sockets of one owner.
 #[derive(Clone, Debug)]
