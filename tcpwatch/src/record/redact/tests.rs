@@ -1,3 +1,5 @@
+//! Addresses and names are replaced everywhere, and what they had in common stays common.
+
 use super::*;
 
 fn ip(text: &str) -> IpAddr {
