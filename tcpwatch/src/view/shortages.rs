@@ -69,8 +69,8 @@ pub fn text(shortage: &Shortage) -> String {
              tells apart: findings and workloads lack them. No option makes more room"
         ),
         What::Namespaces => format!(
-            "{count} events since {since} were in network namespaces without counters of their own: they are counted as \
-             `others`. A higher `tcpwatch run --max-namespaces` makes room"
+            "{count} events and older sockets since {since} were in network namespaces without counters of their own: they \
+             are counted as `others`, and the socket counts of those namespaces are unknown. A higher `tcpwatch run --max-namespaces` makes room"
         ),
     }
 }

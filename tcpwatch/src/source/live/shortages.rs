@@ -19,6 +19,8 @@ const TOLD_LONG: Duration = Duration::from_mins(10);
 /// What one tick saw.
 pub(super) struct Seen<'a> {
     pub(super) host: &'a HostCounters,
+    /// Sockets older than tcpwatch that were counted in no row of their own.
+    pub(super) folded_older: u64,
     pub(super) crowd: &'a Crowd,
     pub(super) met: &'a RemotesMet,
     pub(super) folded: &'a [FoldedSample],
@@ -81,7 +83,7 @@ impl Shortages {
             (What::Remotes, host.remotes_folded + met.remotes_lost, noisy),
             (What::Clients, met.clients_lost, None),
             (What::Groups, seen.ungrouped, None),
-            (What::Namespaces, host.folded, None),
+            (What::Namespaces, host.folded + seen.folded_older, None),
         ] {
             let told = match what {
                 What::Sockets | What::ListenersInTurns | What::Groups => self.of_now(what, count, at, now),
@@ -173,6 +175,7 @@ mod tests {
             let met = RemotesMet::default();
             let seen = Seen {
                 host: &host,
+                folded_older: 0,
                 crowd: &crowd,
                 met: &met,
                 folded: &[],
