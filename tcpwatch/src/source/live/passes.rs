@@ -70,7 +70,7 @@ impl Live {
                     self.census.remove(&one.inode);
                     continue;
                 }
-                None => Default::default(),
+                None => Counted::default(),
             };
             self.passes.found |= counted.half_open > 0;
             self.census.insert(one.inode, census(elapsed, counted));
