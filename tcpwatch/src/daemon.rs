@@ -8,6 +8,7 @@
 mod inform;
 mod local;
 mod notify;
+mod problems;
 mod recording;
 mod reload;
 mod room;

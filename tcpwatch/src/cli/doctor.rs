@@ -37,8 +37,8 @@ pub(super) struct DoctorArgs {
     #[arg(long)]
     json: bool,
     /// Prove that transitions and states are counted right on this kernel: provoke them, hold sockets in each state, and
-    /// compare with netlink and the kernel's counters. It takes some seconds, in a network namespace of its own that is
-    /// gone afterwards, and root.
+    /// compare with netlink and the kernel's counters. Requires root, takes a few seconds, and runs in a temporary network
+    /// namespace.
     #[arg(long, conflicts_with_all = ["kubernetes", "kubeconfig", "node_name"])]
     prove: bool,
     #[command(flatten)]

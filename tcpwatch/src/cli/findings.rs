@@ -15,6 +15,7 @@ use serde_json::Value;
 use super::client::{self, Client};
 use super::{Outcome, Remote, markdown};
 use crate::finding::{Kind, Severity};
+use crate::sample::What;
 use alone::Alone;
 
 const EXAMPLES: &str = "\
@@ -113,14 +114,15 @@ pub(super) fn findings(args: &FindingsArgs) -> Result<Outcome> {
     Ok(if any { Outcome::Findings } else { Outcome::Fine })
 }
 
-/// What a daemon cannot find, by its `/api/v1/status`. It fails if that is everything.
+/// What a daemon cannot find, by its `/api/v1/status`. It fails if that is everything. No finding needs services.
 pub(super) fn limits(status: &Value) -> Result<Vec<String>> {
     ensure!(
         status["source"] != "netlink",
         "the daemon works without eBPF, and findings need it; `tcpwatch doctor` on its host says what would help"
     );
     let all = status["shortages"].as_array().into_iter().flatten();
-    Ok(all.filter_map(|one| one["text"].as_str()).map(str::to_owned).collect())
+    let blinding = all.filter(|one| one["what"] != What::Services.name());
+    Ok(blinding.filter_map(|one| one["text"].as_str()).map(str::to_owned).collect())
 }
 
 /// Where the daemon has them.
@@ -185,6 +187,9 @@ mod tests {
         for told in [&[][..], &["7 times"], &["7 times", "8 sockets"]] {
             assert_eq!(limits(&status("ebpf", told)).expect("it can"), told);
         }
+        let services =
+            json!({"source": "ebpf", "shortages": [{"what": "services", "text": "9 connections"}]});
+        assert!(limits(&services).expect("it can").is_empty());
         assert!(limits(&status("netlink", &[])).is_err());
         assert!(limits(&json!({"source": "ebpf"})).expect("an older daemon").is_empty());
     }

@@ -52,22 +52,24 @@ pub(super) struct RunArgs {
     /// Print the configuration with a comment for each option, and end.
     #[arg(long)]
     print_config: bool,
-    /// The most sockets whose age and owner are remembered at once. There is room for twice as many as are open at the
-    /// start (80 bytes of kernel memory for each), up to this. More are counted exactly, but are of unknown age.
+    /// Maximum number of sockets whose age and owner are tracked. The table is sized at start for twice the open sockets
+    /// (80 bytes of kernel memory each), up to this limit. Further sockets are still counted exactly, but without age or
+    /// owner.
     #[arg(long, value_name = "N", default_value_t = Options::default().sockets,
           value_parser = clap::value_parser!(u32).range(64..=1 << 26))]
     max_tracked: u32,
-    /// Network namespaces counted apart (256 bytes of kernel memory per CPU each). More are counted together.
+    /// Maximum number of network namespaces with their own counters (256 bytes per CPU each). Any others are summed as
+    /// `others`.
     #[arg(long, value_name = "N", default_value_t = Options::default().namespaces,
           value_parser = clap::value_parser!(u32).range(1..=65_000))]
     max_namespaces: u32,
-    /// Listeners that are watched at each tick (600 bytes of kernel memory and some microseconds of each tick for each).
-    /// More are looked at in turns.
+    /// Maximum number of listeners polled every tick (600 bytes and a few microseconds per tick each). Any others are
+    /// polled in rotation.
     #[arg(long, value_name = "N", default_value_t = Options::default().listeners,
           value_parser = clap::value_parser!(u32).range(16..=1 << 20))]
     max_listeners: u32,
-    /// Remote ends with retransmits, resets or failed connects that are told apart (400 bytes of kernel memory each), at
-    /// least 256 for each CPU. More are told together, by process or service.
+    /// Maximum number of remote ends with their own failure counts (400 bytes each; at least 256 per CPU). Any others are
+    /// summed by process or service.
     #[arg(long, value_name = "N", default_value_t = Options::default().remotes,
           value_parser = clap::value_parser!(u32).range(256..=1 << 20))]
     max_remotes: u32,

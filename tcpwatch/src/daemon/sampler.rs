@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use tcpwatch_common::event::{Event, Kind};
 
 use super::recording::{RareFacts, Recording};
-use super::{Settings, drop_privileges, room};
+use super::{Settings, drop_privileges, problems, room};
 use crate::causes::causes;
 use crate::config::Config;
 use crate::detect::{self, Detectors, Findings};
@@ -124,6 +124,7 @@ fn sample(
     let mut census = true;
     let mut failing = false;
     let mut room = room::Log::default();
+    let mut problems = problems::Log::default();
     loop {
         let latest = config.values();
         if latest != values {
@@ -138,6 +139,7 @@ fn sample(
                 let findings = detectors.apply(&report.sample, &values.thresholds);
                 log_changes(&findings);
                 room.tell(&report.sample.shortages);
+                problems.tell(&report.sample.problems);
                 recording.take(&report.sample, &findings);
                 publisher.publish(report, findings, (!census).then(|| began.elapsed()));
                 failing = false;

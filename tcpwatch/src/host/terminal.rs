@@ -12,3 +12,8 @@ pub fn width() -> Option<usize> {
 pub fn suspend() -> io::Result<()> {
     Ok(rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TSTP)?)
 }
+
+/// A text from elsewhere without control characters: no name may steer a terminal.
+pub fn clean(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}

@@ -239,6 +239,11 @@ impl Kernel {
         set_control(&mut self.control, &self.wanted)
     }
 
+    /// Whether sockets that are older than the programs are still being met.
+    pub fn is_adopting(&self) -> bool {
+        self.wanted.phase == phase::ADOPTING
+    }
+
     /// Whether a socket that is not in the table is taken for one older than the programs; otherwise it is one for
     /// which there was no room.
     pub fn adopt(&mut self, adopting: bool) -> Result<(), LoadError> {

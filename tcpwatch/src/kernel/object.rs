@@ -35,6 +35,8 @@ pub enum ConnectionsError {
     Offsets(#[from] OffsetError),
     #[error("this kernel's type information does not tell where its table of connections is")]
     NoTable,
+    #[error("this host has more network namespaces than the list of them has room for")]
+    TooManyNamespaces,
     #[error("cannot {what} for a walk over connections: {source}")]
     Refused { what: &'static str, source: io::Error },
     #[error("the object of the walk over connections is of no use: {0}")]

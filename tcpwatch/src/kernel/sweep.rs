@@ -48,6 +48,9 @@ const MORE: [Field; 4] = [Field::LocalV6, Field::NetCookie, Field::TimeWaitSubst
 /// Chains that one call walks, at most: half a millisecond where there is a socket in each.
 const STRETCH: u32 = 1 << 13;
 
+/// Namespaces that the list of them has room for at least, 32 bytes each: all are listed, also those without a row.
+const LEAST_FOUND: u32 = 1 << 16;
+
 /// A walk that is stuck is given up after so many runs that got nowhere.
 const MOST_STUCK: u32 = 100;
 
@@ -100,7 +103,7 @@ impl Sweep {
         let stride = types.size_of("inet_listen_hashbucket").ok_or(ConnectionsError::NoTable)?;
         let Running { shared, set_mask, origin, rows } = running;
         // Namespaces that are gone have rows as well, and those that never had a socket have none.
-        let room = rows.saturating_mul(2);
+        let room = rows.saturating_mul(2).max(LEAST_FOUND);
         let object = Object::create(OBJECT, &[(map::MINIS, rows), (map::FOUND, room)], shared)?;
         let map_memory = refused("map memory");
         let work = Mapped::new(object.map(map::WORK)?, 1).map_err(&map_memory)?;

@@ -20,13 +20,19 @@ pub struct NamespaceStates {
     pub fin_wait2_minis: Option<u64>,
     /// Sockets older than the programs may be missing.
     pub is_complete: bool,
+    /// What is not known of it is counted in another entry, which stands for all such namespaces.
+    pub is_in_others: bool,
 }
 
 /// Counts the sockets of every namespace that exists or has sockets.
 pub fn by_namespace(sample: &Sample) -> BTreeMap<u64, NamespaceStates> {
     let mut all = BTreeMap::new();
+    // The one without a number: all its mini-sockets are counted as well.
+    let has_others = sample.namespaces.iter().any(|one| one.inode == 0 && one.census.is_some());
     for namespace in &sample.namespaces {
-        let states = of(namespace);
+        let mut states = of(namespace);
+        states.is_in_others =
+            has_others && namespace.is_alive && namespace.generation == 0 && !states.is_complete;
         let has_sockets = states.counts.iter().flatten().any(|count| *count > 0);
         // A later namespace may have the number of one that is gone.
         if namespace.is_alive || (has_sockets && !all.contains_key(&namespace.inode)) {
@@ -44,14 +50,16 @@ pub fn total(states: &BTreeMap<u64, NamespaceStates>) -> NamespaceStates {
         half_open: Some(0),
         fin_wait2_minis: Some(0),
         is_complete: true,
+        is_in_others: false,
     };
     states.values().fold(zero, |mut sum, one| {
+        let known = |count: Option<u64>| count.or(one.is_in_others.then_some(0));
         for (sum, count) in sum.counts.iter_mut().zip(one.counts) {
-            *sum = plus(*sum, count);
+            *sum = plus(*sum, known(count));
         }
-        sum.half_open = plus(sum.half_open, one.half_open);
-        sum.fin_wait2_minis = plus(sum.fin_wait2_minis, one.fin_wait2_minis);
-        sum.is_complete &= one.is_complete;
+        sum.half_open = plus(sum.half_open, known(one.half_open));
+        sum.fin_wait2_minis = plus(sum.fin_wait2_minis, known(one.fin_wait2_minis));
+        sum.is_complete &= one.is_complete || one.is_in_others;
         sum
     })
 }
@@ -89,6 +97,7 @@ pub fn of(namespace: &NamespaceSample) -> NamespaceStates {
         half_open: minis.map(|minis| minis.half_open),
         fin_wait2_minis: minis.map(|minis| minis.fin_wait2),
         is_complete: namespace.is_complete,
+        is_in_others: false,
     }
 }
 

@@ -53,8 +53,8 @@ impl Default for Options {
 #[derive(Debug, thiserror::Error)]
 pub enum ProveError {
     #[error(
-        "cannot prove anything: it takes CAP_SYS_ADMIN to make a network namespace and load the programs, and \
-         CAP_NET_ADMIN to set its loopback device up; missing here: {0}. Run it as root"
+        "cannot prove anything: this needs CAP_SYS_ADMIN (create a network namespace, load programs) and CAP_NET_ADMIN \
+         (bring up loopback). Missing: {0}. Run it as root"
     )]
     Privileges(String),
     #[error(

@@ -35,9 +35,9 @@ pub(super) async fn ready(State(app): State<App>) -> Result<&'static str, Failur
     };
     match report.sample.namespaces.iter().find(|namespace| namespace.is_own) {
         Some(own) if own.is_complete => Ok("ok\n"),
-        Some(_) => {
-            Err(Failure::unavailable("not all sockets that were there before tcpwatch are counted yet"))
-        }
+        Some(_) => Err(Failure::unavailable(
+            "the socket counts of tcpwatch's own network namespace are not complete: `problems` in /api/v1/status has the reason",
+        )),
         None => Err(Failure::unavailable("tcpwatch's own network namespace could not be looked into")),
     }
 }

@@ -312,7 +312,7 @@ fn it_is_ready_once_its_own_namespace_is_complete() {
         sample
     }));
     assert_eq!(server.get("/healthz").code, 200);
-    server.refuses("/readyz", 503, "not all sockets");
+    server.refuses("/readyz", 503, "not complete: `problems`");
     server.end();
     let server = Server::start(Some(|| {
         let mut sample = now();

@@ -37,10 +37,11 @@ use crate::sample::{
     missed, ungrouped,
 };
 use found::Found;
-use living::Rows;
+use gone::OTHERS;
+use living::{Living, Rows};
 use lost::Lost;
 use namespace::Kept;
-use older::{Meeting, Met};
+use older::Met;
 use passes::Passes;
 use queues::Queues;
 use shortages::{Seen, Shortages};
@@ -64,7 +65,8 @@ pub struct Live {
     ring: Ring,
     namespaces: Namespaces,
     met: Met,
-    meeting: Meeting,
+    /// Namespaces of which `others` has sockets, by what tells them from others.
+    folded: HashSet<u64>,
     /// Walks the sockets of all namespaces at once, if this kernel can.
     sweep: Option<Sweep>,
     census: HashMap<u64, Census>,
@@ -125,7 +127,7 @@ impl Live {
             ring,
             namespaces: Namespaces::look()?,
             met: Met::Of(BTreeSet::new()),
-            meeting: Meeting::Over,
+            folded: HashSet::new(),
             sweep,
             census: HashMap::new(),
             kept: HashMap::new(),
@@ -184,6 +186,8 @@ impl Live {
         let alone = living.iter().filter(|_| each_alone).map(|one| one.inode);
         self.walks.begin(Instant::now(), census, alone);
         let mut all = Vec::with_capacity(living.len() + rows.len() + 1);
+        let keys: HashSet<u64> = living.iter().map(Living::identity).collect();
+        self.folded.retain(|key| keys.contains(key));
         let (late, early): (Vec<_>, Vec<_>) =
             living.into_iter().partition(|one| self.walks.is_late(one.inode));
         for one in early.into_iter().chain(late) {
@@ -196,7 +200,7 @@ impl Live {
         self.add_gone(rows, &mut all)?;
         add_illegal(&mut all, &self.counters)?;
         let is_alive = |inode| alive.contains(&inode);
-        self.census.retain(|inode, _| is_alive(*inode));
+        self.census.retain(|inode, _| *inode == OTHERS || is_alive(*inode));
         self.kept.retain(|inode, _| is_alive(*inode));
         self.surveyor.retain(is_alive);
         self.settings.retain(is_alive);
@@ -256,9 +260,31 @@ fn is_unnamed(namespace: &NamespaceSample) -> bool {
 /// More sockets were opened at once than the map for older ones had room for.
 fn unmet(count: u64) -> String {
     format!(
-        "{count} sockets were opened while those older than tcpwatch were counted, and there was no room to tell the one \
-         kind from the other: numbers of sockets may be wrong by as many. A restart of tcpwatch counts anew"
+        "{count} sockets opened during startup could not be told apart from older ones, so socket counts may be off by up \
+         to {count}. Restart tcpwatch to recount"
     )
+}
+
+/// Some namespaces have sockets that are counted as `others`.
+fn unknown(namespaces: &[NamespaceSample]) -> Option<String> {
+    let is_unknown = |one: &&NamespaceSample| one.is_alive && one.cells.is_none();
+    let first = namespaces.iter().find(is_unknown)?.inode;
+    let count = namespaces.iter().filter(is_unknown).count();
+    Some(format!(
+        "the socket counts of {count} of the network namespaces (the first is {first}) are unknown: some of their sockets \
+         are counted as `others`. Restart tcpwatch with a higher `tcpwatch run --max-namespaces`"
+    ))
+}
+
+/// Older sockets of some namespaces were not walked.
+fn unwalked(namespaces: &[NamespaceSample], met: &Met) -> Option<String> {
+    let is_missing = |one: &&NamespaceSample| one.is_alive && !met.has(one.inode);
+    let first = namespaces.iter().find(is_missing)?.inode;
+    let count = namespaces.iter().filter(is_missing).count();
+    Some(format!(
+        "sockets older than tcpwatch could not be counted in {count} of the network namespaces (the first is {first}): \
+         their socket counts may lack those"
+    ))
 }
 
 impl Source for Live {
@@ -267,7 +293,6 @@ impl Source for Live {
     }
 
     fn sample(&mut self, census: bool) -> Result<Sample, SourceError> {
-        self.end_meeting()?;
         let mut problems = Vec::new();
         self.surveyor.prepare(&mut self.kernel);
         self.found.look(self.sweep.as_mut(), &self.hashes);
@@ -298,6 +323,9 @@ impl Source for Live {
             }
             problems.push(unmet(host.unmet));
         }
+        problems.extend(unknown(&namespaces));
+        problems.extend(unwalked(&namespaces, &self.met));
+        let folded_older = self.counters.adopted(cell::OVERFLOW_ROW)?.iter().sum();
         let ended = self.ended()?;
         let unplaced = ended.unplaced;
         let ungrouped = ungrouped(&namespaces).unwrap_or(0);
@@ -306,6 +334,7 @@ impl Source for Live {
         let unnamed = namespaces.iter().any(is_unnamed);
         let seen = Seen {
             host: &host,
+            folded_older,
             crowd: &crowd,
             met: &met,
             folded: &folded,

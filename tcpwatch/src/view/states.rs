@@ -15,6 +15,8 @@ pub struct States {
     pub states: Counts,
     pub detail: Detail,
     pub netns: Vec<Namespace>,
+    /// Why something is missing, as `/api/v1/status` has it.
+    pub problems: Vec<String>,
 }
 
 /// Numbers by state, all eleven of them.
@@ -53,6 +55,7 @@ pub fn states(report: &Report, netns: Option<u64>) -> States {
         at: super::timestamp(report.sample.at),
         states: counts(&sum),
         detail: detail(&sum),
+        problems: super::shortages::problems(&report.sample),
         netns: chosen
             .into_iter()
             .map(|(netns, states)| Namespace {

@@ -149,7 +149,7 @@ fn without_the_right_it_says_which_is_missing() {
         let ended = ended.join().expect("it runs");
         let said = String::from_utf8_lossy(&ended.stderr);
         assert_eq!(ended.status.code(), Some(2), "{said}");
-        assert!(said.contains(&format!("missing here: {name}. Run it as root")), "{said}");
+        assert!(said.contains(&format!("Missing: {name}. Run it as root")), "{said}");
         assert!(ended.stdout.is_empty(), "{ended:?}");
     }
 }

@@ -106,7 +106,12 @@ impl Verdict {
             text.push('\n');
         }
         if answers.states["detail"]["complete"] == Value::Bool(false) {
-            text += "incomplete: not every network namespace could be looked into (see `tcpwatch doctor`)\n";
+            text += "incomplete: socket counts lack some sockets, or those of a namespace are not known\n";
+        }
+        let problems = answers.states["problems"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        for problem in problems.filter(|problem| answers.notes.iter().all(|note| note != problem)) {
+            text += &plain(problem);
+            text.push('\n');
         }
         text.extend(answers.notes.iter().map(|note| format!("{}\n", plain(note))));
         Self { level, text }

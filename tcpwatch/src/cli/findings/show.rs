@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::watch::Change;
 use crate::cli::place;
+use crate::host::terminal::clean;
 
 /// Prose is laid out for this many columns.
 const WIDTH: usize = 80;
@@ -187,11 +188,6 @@ fn text(value: &Value) -> String {
 
 fn texts(value: &Value) -> impl Iterator<Item = String> {
     value.as_array().into_iter().flatten().filter_map(Value::as_str).map(clean)
-}
-
-/// Without control characters.
-fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 /// Lines of whole words; a longer word has a line of its own.

@@ -8,6 +8,7 @@ use tcpwatch_common::TcpState;
 
 use super::{Asked, NetstatArgs, Outcome, client};
 use crate::host::netns::discover;
+use crate::host::terminal::clean;
 use crate::model::Model;
 use crate::source::{Fallback, Source as _};
 use crate::view::states;
@@ -84,8 +85,11 @@ fn print(out: &mut dyn Write, answer: &Value) -> Result<()> {
     if detail["complete"] == Value::Bool(false) {
         writeln!(
             out,
-            "\nincomplete: not every network namespace could be looked into (see `tcpwatch doctor`)"
+            "\nincomplete: socket counts lack some sockets, or those of a namespace are not known"
         )?;
+    }
+    for problem in answer["problems"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        writeln!(out, "{}", clean(problem))?;
     }
     Ok(())
 }
@@ -97,7 +101,7 @@ fn count(namespace: &Value) -> u64 {
 
 fn title(namespace: &Value) -> String {
     let number = namespace["netns"].as_u64().unwrap_or(0);
-    namespace["name"].as_str().map_or_else(|| number.to_string(), str::to_owned)
+    namespace["name"].as_str().map_or_else(|| number.to_string(), clean)
 }
 
 fn cell(counts: &Value, state: TcpState) -> String {

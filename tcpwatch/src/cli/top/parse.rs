@@ -8,6 +8,7 @@ use tcpwatch_common::TcpState;
 
 use crate::cli::netstat::vitals;
 use crate::cli::place;
+use crate::host::terminal::clean;
 use crate::process::KERNEL;
 use crate::top::data::{
     Finding, Flow, Listener, Memory, Owner, Process, Queue, Remote, Snapshot, Socket, Sockets,
@@ -243,11 +244,6 @@ fn known(value: &Value) -> String {
 
 fn texts(value: &Value) -> Vec<String> {
     list(value).filter_map(text).collect()
-}
-
-/// Names come from elsewhere: none may steer a terminal.
-fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 #[cfg(test)]

@@ -10,7 +10,16 @@ use crate::sample::NamespaceSample;
 use crate::source::SourceError;
 use crate::source::convert::{add_illegal, by_index};
 
+/// The inode number of `others`, which no namespace has.
+pub(super) const OTHERS: u64 = 0;
+
 impl Live {
+    /// Whether any socket was ever counted in `others`: then a namespace without a row may have some.
+    pub(super) fn has_folded(&self) -> Result<bool, SourceError> {
+        let (cells, adopted) = self.row(Some(cell::OVERFLOW_ROW))?;
+        Ok(cells.iter().chain(&adopted).any(|count| *count > 0))
+    }
+
     /// Namespaces that have counters and are not there any more. What is left behind, such as orphans, still ends; after
     /// some time without an event the row goes to another namespace.
     pub(super) fn add_gone(&mut self, rows: Rows, all: &mut Vec<NamespaceSample>) -> Result<(), SourceError> {
@@ -27,6 +36,7 @@ impl Live {
                         generation,
                         cells: Some(cells),
                         adopted: by_index(&adopted),
+                        is_complete: self.met.has(namespace.inode.into()),
                         ..NamespaceSample::default()
                     }
                 }
@@ -57,6 +67,8 @@ impl Live {
             name: Some("others".into()),
             cells: Some(cells),
             adopted: by_index(&adopted),
+            is_complete: self.met.has_all(),
+            census: self.census.get(&OTHERS).copied(),
             ..Default::default()
         };
         Ok(self.retired.with(folded))

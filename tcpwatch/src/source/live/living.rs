@@ -25,6 +25,13 @@ pub(super) struct Living {
     pub(super) time_wait: Option<u64>,
 }
 
+impl Living {
+    /// What it is remembered by.
+    pub(super) fn identity(&self) -> u64 {
+        self.key.unwrap_or(self.inode)
+    }
+}
+
 /// Rows by what their namespaces are known by.
 pub(super) type Rows = HashMap<u64, Namespace>;
 

@@ -94,7 +94,8 @@ impl Live {
 
     /// Puts in what is known without a look into the namespace.
     fn renew(&self, living: &Living, sample: &mut NamespaceSample) {
-        sample.census = self.census.get(&living.inode).copied();
+        // What is counted as `others` would be missing in it.
+        sample.census = self.census.get(&living.inode).copied().filter(|_| sample.cells.is_some());
         sample.survey = self.surveyor.of(living.inode);
         if let (Some((_, kernel)), Some(time_wait)) = (&mut sample.kernel, living.time_wait) {
             kernel.time_wait = time_wait;
@@ -118,7 +119,10 @@ impl Live {
             None => self.outside(living, None)?,
         };
         let Figures { before, cells, adopted, after } = inside.figures;
-        if let Some((counts, minis)) = inside.census {
+        let is_folded = self.is_folded(living, after.as_ref())?;
+        if let Some((counts, minis)) = inside.census
+            && !is_folded
+        {
             let census = Census { elapsed: self.opened.elapsed(), counts, minis: Some(minis) };
             self.census.insert(living.inode, census);
         }
@@ -129,10 +133,10 @@ impl Live {
             name: living.handle.as_ref().and_then(|handle| handle.name.clone()),
             is_own: living.handle.as_ref().is_some_and(|handle| handle.is_own),
             is_alive: true,
-            cells: Some(cells),
+            cells: (!is_folded).then_some(cells),
             adopted: by_index(&adopted),
             illegal: Vec::new(),
-            is_complete: self.met.has(living.inode),
+            is_complete: self.met.has(living.inode) && !is_folded,
             census: None,
             kernel: before.zip(after).map(|(a, b)| (kernel_counters(&a), kernel_counters(&b))),
             counters: after,
@@ -140,6 +144,21 @@ impl Live {
             survey: None,
         };
         Ok((sample, inside.problem))
+    }
+
+    /// Whether sockets of a namespace are, or were once, counted in `others`: its own numbers are not known then. It stays so
+    /// where it has got a row since, which lacks those.
+    fn is_folded(&mut self, living: &Living, now: Option<&NetCounters>) -> Result<bool, SourceError> {
+        let key = living.identity();
+        if living.row.is_some() {
+            return Ok(self.folded.contains(&key));
+        }
+        let may_have = now.is_none_or(|now| now.sock.inuse + now.inuse6 > 0);
+        let is_folded = may_have && self.has_folded()?;
+        if is_folded {
+            self.folded.insert(key);
+        }
+        Ok(is_folded)
     }
 
     /// What is known of a namespace that cannot be entered.

@@ -5,7 +5,8 @@
 //! is walked with the kernel's iterator, as far as it is known at the start.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::thread;
+use std::time::Duration;
 
 use tcpwatch_common::cell;
 
@@ -18,16 +19,6 @@ use crate::source::SourceError;
 
 /// An event can have begun while older sockets were met, and end later: for so long it still finds what it needs.
 const GRACE: Duration = Duration::from_millis(100);
-
-/// How far the meeting has got.
-#[derive(Debug)]
-pub(super) enum Meeting {
-    /// All walks are done, and events of sockets that no walk has seen still count.
-    Walked(Instant),
-    /// Events do not count any more, but one may be under way.
-    Closed(Instant),
-    Over,
-}
 
 /// Whose older sockets have been met.
 #[derive(Debug)]
@@ -44,6 +35,10 @@ impl Met {
             Self::All => true,
             Self::Of(namespaces) => namespaces.contains(&inode),
         }
+    }
+
+    pub(super) fn has_all(&self) -> bool {
+        matches!(self, Self::All)
     }
 
     /// Whether a namespace that was found only after the start is newer than the programs: then all of its sockets are
@@ -80,9 +75,8 @@ impl Live {
             }
             None => self.walk_each(stopped)?,
         };
-        self.meeting = Meeting::Walked(Instant::now());
         self.surveyor.find_holders(&mut self.kernel)?;
-        Ok(())
+        self.end_meeting()
     }
 
     fn walk_each(&mut self, stopped: &mut dyn FnMut(Stage) -> bool) -> Result<Met, SourceError> {
@@ -109,19 +103,15 @@ impl Live {
         Ok(())
     }
 
-    /// Once a sample: ends the meeting some time after the last walk.
-    pub(super) fn end_meeting(&mut self) -> Result<(), SourceError> {
-        match self.meeting {
-            Meeting::Walked(since) if since.elapsed() >= GRACE => {
-                self.kernel.adopt(false)?;
-                self.meeting = Meeting::Closed(Instant::now());
-            }
-            Meeting::Closed(since) if since.elapsed() >= GRACE => {
-                self.kernel.forget_older()?;
-                self.meeting = Meeting::Over;
-            }
-            _ => {}
-        }
+    /// Ends the meeting before the first sample. It must not wait for a tick, which may be long: meanwhile every socket that
+    /// is opened takes room in the map for older ones.
+    fn end_meeting(&mut self) -> Result<(), SourceError> {
+        // Events of sockets that no walk has seen still count.
+        thread::sleep(GRACE);
+        self.kernel.adopt(false)?;
+        // They do not count any more, but one may be under way.
+        thread::sleep(GRACE);
+        self.kernel.forget_older()?;
         Ok(())
     }
 }
@@ -132,7 +122,7 @@ fn meeting(done: usize, of: usize) -> Stage {
 
 /// Walks every table of connections that a namespace uses, and every table of listeners.
 fn sweep_all(sweep: &mut Sweep, stopped: &mut dyn FnMut(Stage) -> bool) -> Result<(), ConnectionsError> {
-    let nets = sweep.nets()?.ok_or(ConnectionsError::NoTable)?;
+    let nets = sweep.nets()?.ok_or(ConnectionsError::TooManyNamespaces)?;
     let tables: BTreeSet<u64> = nets.iter().map(|net| net.hash).collect();
     sweep.begin();
     for (number, hash) in tables.iter().enumerate() {

@@ -4,11 +4,13 @@
 //! and a quarter of a microsecond for each. So it takes a small part of the time, and is left out where there can be none.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use tcpwatch_common::TcpState;
+use tcpwatch_common::sweep::Minis as Counted;
+use tcpwatch_common::{TcpState, cell};
 
 use super::Live;
+use super::gone::OTHERS;
 use super::living::Living;
 use crate::kernel::{ConnectionsError, Sweep};
 use crate::sample::{Census, Minis};
@@ -58,14 +60,33 @@ impl Live {
         }
         let elapsed = self.opened.elapsed();
         self.passes.found = false;
+        let others = sweep.minis(cell::OVERFLOW_ROW);
+        let has_others = others.half_open + others.fin_wait2 + others.time_wait > 0;
         for one in living {
-            let counted = one.row.map(|row| sweep.minis(row)).unwrap_or_default();
+            let counted = match one.row {
+                Some(row) => sweep.minis(row),
+                // Those of all namespaces without a row are counted together: whose they are is not known.
+                None if has_others => {
+                    self.census.remove(&one.inode);
+                    continue;
+                }
+                None => Counted::default(),
+            };
             self.passes.found |= counted.half_open > 0;
-            let mut counts = [0; _];
-            counts[TcpState::TimeWait.index()] = counted.time_wait;
-            let minis = Some(Minis { half_open: counted.half_open, fin_wait2: counted.fin_wait2 });
-            self.census.insert(one.inode, Census { elapsed, counts, minis });
+            self.census.insert(one.inode, census(elapsed, counted));
         }
+        self.passes.found |= others.half_open > 0;
+        self.census.insert(OTHERS, census(elapsed, others));
+    }
+}
+
+fn census(elapsed: Duration, counted: Counted) -> Census {
+    let mut counts = [0; _];
+    counts[TcpState::TimeWait.index()] = counted.time_wait;
+    Census {
+        elapsed,
+        counts,
+        minis: Some(Minis { half_open: counted.half_open, fin_wait2: counted.fin_wait2 }),
     }
 }
 

@@ -19,6 +19,8 @@ const TOLD_LONG: Duration = Duration::from_mins(10);
 /// What one tick saw.
 pub(super) struct Seen<'a> {
     pub(super) host: &'a HostCounters,
+    /// Sockets older than tcpwatch that were counted in no row of their own.
+    pub(super) folded_older: u64,
     pub(super) crowd: &'a Crowd,
     pub(super) met: &'a RemotesMet,
     pub(super) folded: &'a [FoldedSample],
@@ -84,7 +86,7 @@ impl Shortages {
             (What::Clients, met.clients_lost, None),
             (What::Groups, seen.ungrouped, None),
             (What::Services, seen.unplaced, None),
-            (What::Namespaces, host.folded, None),
+            (What::Namespaces, host.folded + seen.folded_older, None),
         ] {
             let told = match what {
                 What::Sockets | What::ListenersInTurns | What::Groups => self.of_now(what, count, at, now),
@@ -176,6 +178,7 @@ mod tests {
             let met = RemotesMet::default();
             let seen = Seen {
                 host: &host,
+                folded_older: 0,
                 crowd: &crowd,
                 met: &met,
                 folded: &[],

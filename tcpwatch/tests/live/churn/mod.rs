@@ -1,5 +1,6 @@
 //! Many short connections at once: not one transition may be lost, whatever interrupts what.
 
+mod crowded;
 mod limits;
 mod older;
 mod room;

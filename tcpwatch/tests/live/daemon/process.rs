@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use crate::support::bpf::Object;
+
 /// How long anything may take: to load the programs on a busy machine takes seconds.
 pub const PATIENCE: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(20);
@@ -260,15 +262,13 @@ impl Held {
 
     /// Those that the kernel still has. It never gives an id again soon.
     pub fn left(&self) -> Self {
-        // What is freed while it is listed is not there.
-        let programs: Vec<u32> = aya::programs::loaded_programs().flatten().map(|one| one.id()).collect();
-        let maps: Vec<u32> = aya::maps::loaded_maps().flatten().map(|one| one.id()).collect();
-        let links: Vec<u32> = aya::programs::loaded_links().flatten().map(|one| one.id()).collect();
-        let among = |held: &[u32], all: &[u32]| held.iter().copied().filter(|id| all.contains(id)).collect();
+        let among = |held: &[u32], object: Object| {
+            held.iter().copied().filter(|id| object.exists(*id)).collect::<Vec<_>>()
+        };
         Self {
-            programs: among(&self.programs, &programs),
-            maps: among(&self.maps, &maps),
-            links: among(&self.links, &links),
+            programs: among(&self.programs, Object::Program),
+            maps: among(&self.maps, Object::Map),
+            links: among(&self.links, Object::Link),
         }
     }
 

@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tcpwatch::detect::Findings;
@@ -180,6 +181,9 @@ fn hierarchy() -> std::io::Result<PathBuf> {
 
 /// Runs the test, unless no cgroup can be made here: not there, not allowed, or read-only.
 fn in_container(test: impl FnOnce(&Container)) {
+    // One at a time: they have the outer directories in common.
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     match Container::make() {
         Ok(container) => test(&container),
         Err(error) => {

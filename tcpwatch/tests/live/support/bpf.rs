@@ -7,9 +7,11 @@ use std::os::fd::{AsRawFd as _, FromRawFd as _};
 const MAP_LOOKUP: i32 = 1;
 const MAP_UPDATE: i32 = 2;
 const MAP_NEXT_KEY: i32 = 4;
+const PROGRAM_NEXT_ID: i32 = 11;
 const MAP_NEXT_ID: i32 = 12;
 const MAP_BY_ID: i32 = 14;
 const INFO: i32 = 15;
+const LINK_NEXT_ID: i32 = 31;
 
 /// Where a name is in `struct bpf_map_info`.
 const NAME: std::ops::Range<usize> = 24..40;
@@ -22,6 +24,27 @@ fn bpf(command: i32, attr: &mut Attr) -> io::Result<i64> {
     // the call.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, attr.as_mut_ptr(), size_of::<Attr>()) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// What the kernel numbers.
+#[derive(Clone, Copy)]
+pub enum Object {
+    Program = PROGRAM_NEXT_ID as isize,
+    Map = MAP_NEXT_ID as isize,
+    Link = LINK_NEXT_ID as isize,
+}
+
+impl Object {
+    /// Whether the kernel has one of this number.
+    ///
+    /// Nothing is opened for that: when the last who has a map of programs open goes, the kernel takes the programs out of
+    /// it, and if somebody else opens and closes the map just then, it does so twice and keeps the map for ever.
+    pub fn exists(self, id: u32) -> bool {
+        let mut attr: Attr = [0; 16];
+        attr[0] = u64::from(id) - 1;
+        // The next number goes into the second half of the first word.
+        bpf(self as i32, &mut attr).is_ok() && attr[0] >> 32 == u64::from(id)
+    }
 }
 
 /// A map with keys of a word.
