@@ -60,7 +60,7 @@ enum Command {
     Run(run::RunArgs),
     /// Sockets as `ss` and `netstat` show them, and what neither tells: age, owner, drops.
     Netstat(Box<netstat::NetstatArgs>),
-    /// What connections that have ended tell of each service: bytes, retransmits, round-trip times.
+    /// Figures of ended connections by service: bytes, retransmits, round-trip times.
     Services(services::ServicesArgs),
     /// Everything on a full screen: states, findings, listeners, owners, remote ends.
     Top(top::TopArgs),

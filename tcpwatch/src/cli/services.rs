@@ -1,4 +1,4 @@
-//! `tcpwatch services`: what connections that have ended tell of each service.
+//! `tcpwatch services`: figures of ended connections by service.
 
 use std::cmp::Ordering;
 use std::io::{self, Write};
