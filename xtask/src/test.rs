@@ -111,7 +111,8 @@ fn turns() -> [Vec<String>; 5] {
 const ALONE: &[&str] = &["churn::", "retire::", "held::", "a_recording_has_a_time_line"];
 const CHILDLESS: &[&str] = &["transitions::", "support::"];
 const WORKING: &[&str] = &["pressure::", "a_path_that_loses"];
-const HEAVY: &[&str] = &["flooded::", "facts::crowd::", "facts::services::", "scenarios::crowded::", "heavy"];
+const HEAVY: &[&str] =
+    &["flooded::", "facts::crowd::", "facts::services::", "scenarios::crowded::", "daemon::room::", "heavy"];
 
 /// Integration tests that are no live tests. Cargo can only be told which to run, not which to leave out.
 fn quick_targets(project: &Project) -> Result<Vec<String>> {

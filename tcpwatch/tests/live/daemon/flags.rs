@@ -33,7 +33,7 @@ const USES: &[(&str, i32, &str)] = &[
     ("trace --odd --pid 1 --netns NETNS --duration 1", 1, ""),
     ("top --once -v", 0, "2 States"),
     ("findings --netns NETNS -v", 0, ""),
-    ("services --netns NETNS --remote 127.0.0.1:9717 -v", 0, "no connection"),
+    ("services --netns NETNS --remote 127.0.0.1:9717 -v", 0, "limited by"),
     ("check --netns NETNS --severity critical -v", 0, "OK"),
     ("record --config DIR/tcpwatch.toml --netlink-only --tick 500ms --for 2s --to DIR/alone.tcpw -v", 0, ""),
     ("replay DIR/alone.tcpw --as states --config DIR/tcpwatch.toml -v", 0, "established"),
