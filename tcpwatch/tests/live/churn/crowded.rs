@@ -29,9 +29,14 @@ fn a_namespace_without_a_row_has_unknown_counts_and_a_reason() {
     assert!(unknown > 0, "five namespaces do not fit into four rows, of which the host's own takes one");
     let others = report.states.get(&0).expect("the others are shown as one");
     assert!(others.counts[Established.index()] >= Some(10 * unknown), "{others:?}");
-    assert!(others.is_complete, "all of those were counted");
     let sum = total(&report.states);
-    assert!(sum.counts[Established.index()] >= Some(50), "the sum has those in `others`: {sum:?}");
+    // Where one walk is for all namespaces: from Linux 5.19 on.
+    if watcher.source.kernel().lists_namespaces() {
+        assert!(others.is_complete, "all of those were counted");
+        assert!(sum.counts[Established.index()] >= Some(50), "the sum has those in `others`: {sum:?}");
+    } else {
+        assert_eq!(sum.counts[Established.index()], None, "nobody counts mini-sockets of others: {sum:?}");
+    }
     let short = report.sample.shortages.iter().find(|one| one.what == What::Namespaces);
     assert!(short.is_some_and(|short| short.count >= 10), "{:?}", report.sample.shortages);
     drop(held);
