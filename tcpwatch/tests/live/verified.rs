@@ -10,20 +10,20 @@ use tcpwatch_common::names::program;
 /// The most that the verifier may walk of each program, on any kernel: some 1.3 times what it walks where it walks most,
 /// which is Linux 6.1 for some and 6.18 for others.
 const BUDGETS: [(&str, u64); 15] = [
-    (program::TRANSITION, 4_000),
+    (program::TRANSITION, 5_200),
     (program::TRANSITION_NESTED, 300),
     (program::TRANSITION_THIRD, 300),
     (program::TRANSITION_FOURTH, 300),
-    (program::TRANSITION_RARE, 46_000),
-    (program::RETRANSMIT, 5_400),
-    (program::RETRANSMIT_SYNACK, 2_100),
+    (program::TRANSITION_RARE, 50_000),
+    (program::RETRANSMIT, 6_000),
+    (program::RETRANSMIT_SYNACK, 2_300),
     (program::RESET_SENT, 2_700),
     (program::RESET_RECEIVED, 2_700),
     (program::CENSUS, 2_600),
-    (program::ROWS, 4_900),
+    (program::ROWS, 6_500),
     (program::BRIEF, 600),
     (program::SURVEY, 15_000),
-    (program::HOLDERS, 1_000),
+    (program::HOLDERS, 1_200),
     (program::POLL, 1_300),
 ];
 /// The most that it may walk of all together.
